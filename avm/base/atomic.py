@@ -1,0 +1,74 @@
+"""Writing a file whole or not at all: temp file beside the target, then link or rename."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from pathlib import Path
+
+from avm.base.paths import TEMP_PREFIX
+
+_serial = itertools.count()
+
+
+def write_new(target: Path, data: bytes, *, fsync: bool = False) -> None:
+    """Create `target` with `data`; of two processes that race for one name, one wins.
+
+    Raises FileExistsError if the name is taken, FileNotFoundError if the folder is missing. With
+    `fsync` the bytes and the name survive a power cut.
+    """
+    temp = _write_temp(target, data, fsync)
+    try:
+        os.link(temp, target)
+    finally:
+        os.unlink(temp)
+    if fsync:
+        sync_folder(target.parent)
+
+
+def replace(target: Path, data: bytes, *, fsync: bool = False, mode: int | None = None) -> None:
+    """Put `data` in the place of `target`, which readers see old or new, never half.
+
+    An existing file's permission bits are kept unless `mode` is given.
+    """
+    if mode is None:
+        with contextlib.suppress(FileNotFoundError):
+            mode = target.stat().st_mode & 0o7777
+    temp = _write_temp(target, data, fsync)
+    try:
+        if mode is not None:
+            os.chmod(temp, mode)
+        os.replace(temp, target)
+    except OSError:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temp)
+        raise
+    if fsync:
+        sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _write_temp(target: Path, data: bytes, fsync: bool) -> Path:
+    temp = target.parent / f"{TEMP_PREFIX}{os.getpid()}-{next(_serial)}"
+    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        if fsync:
+            os.fsync(fd)
+    except OSError:
+        os.unlink(temp)
+        raise
+    finally:
+        os.close(fd)
+    return temp

@@ -1,0 +1,201 @@
+"""Settings: argument > `AVM_*` > `<git dir>/avm/config.toml` > the user's file > default.
+
+Only doors build a `Config`; everything below is handed one. Nothing tracked in a vault configures
+anything. `KEYS` drives reading, checking and `docs/configuration.md`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from avm.base.clock import Clock
+from avm.base.errors import ConfigError, UsageError
+from avm.base.paths import check_agent
+from avm.base.times import parse_duration
+
+SEMANTIC_MODES = ("auto", "wait", "off")
+
+
+def _choice(*allowed: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in allowed:
+            raise UsageError(f"use one of {', '.join(allowed)}")
+        return str(value)
+
+    return read
+
+
+def _folder(value: Any) -> Path:
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise UsageError("give a folder's path")
+    return Path(value).expanduser()
+
+
+def _agent(value: Any) -> str:
+    return check_agent(value)
+
+
+def _duration(value: Any) -> timedelta:
+    return parse_duration(str(value))
+
+
+def _tokens(value: Any) -> int:
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise UsageError("give a whole number of tokens, 1 or more")
+    return number
+
+
+@dataclass(frozen=True)
+class Key:
+    """One setting: its dotted name, the variable that sets it, how it is read, what it does."""
+
+    name: str
+    default: Any
+    read: Callable[[Any], Any]
+    doc: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable: `commit.quiet` is `AVM_COMMIT_QUIET`."""
+        return "AVM_" + self.name.replace(".", "_").upper()
+
+
+KEYS: Final = (
+    Key("vault", None, _folder, "the vault to use outside of any vault; default ~/avm"),
+    Key("agent", None, _agent, "act for this agent; default: act for the owner"),
+    Key("state_dir", None, _folder, "where index, journal and locks live; default <git dir>/avm"),
+    Key("durability", "process", _choice("process", "power"),
+        "what an acknowledged write survives: the process's end, or a power cut (fsync)"),
+    Key("semantic", "auto", _choice(*SEMANTIC_MODES),
+        "auto: use embeddings when they are ready; wait: wait for the model; off: text only"),
+    Key("model", None, _folder, "the folder of the embedding model all-MiniLM-L6-v2"),
+    Key("recall.max_tokens", 2000, _tokens, "the token budget of a recall that names none"),
+    Key("commit.quiet", timedelta(seconds=2), _duration,
+        "how long a memory that came through AVM rests before it is committed"),
+    Key("commit.people_quiet", timedelta(minutes=5), _duration,
+        "the same for a file that was saved by an editor or another program"),
+)  # fmt: skip
+_BY_NAME = {key.name: key for key in KEYS}
+_BY_VARIABLE = {key.variable: key for key in KEYS}
+#: Read by doors, set by nobody's file: the clock (avm.base.clock).
+CLOCK_VARIABLE = "AVM_CLOCK"
+
+
+class Config:
+    """Settings by dotted name: `config["commit.quiet"]`. Immutable."""
+
+    def __init__(self, values: Mapping[str, Any] | None = None, clock: Clock | None = None) -> None:
+        self._values = {key.name: key.default for key in KEYS} | dict(values or {})
+        self.clock = clock or Clock()
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    @property
+    def fsync(self) -> bool:
+        """Whether writes go through fsync."""
+        return bool(self["durability"] == "power")
+
+
+def user_config_path() -> Path:
+    """Where the user's own config file is looked for."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("avm")) / "config.toml"
+
+
+def user_config_home() -> Path:
+    """The XDG config home, which git uses on every system."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+
+
+def default_vault() -> Path:
+    """The vault of whoever names none."""
+    return Path.home() / "avm"
+
+
+def load(
+    arguments: Mapping[str, Any],
+    environ: Mapping[str, str],
+    *,
+    user_file: Path | None = None,
+    vault_file: Path | None = None,
+) -> Config:
+    """Join the layers; an argument of None was not given.
+
+    Raises ConfigError for an unknown key, an unknown `AVM_*` variable and a bad value, each named.
+    """
+    values: dict[str, Any] = {}
+    for file in (user_file, vault_file):
+        if file is not None:
+            values |= _read_file(file)
+    for variable, text in environ.items():
+        key = _BY_VARIABLE.get(variable)
+        if key and text:
+            values[key.name] = _checked(key, text, variable)
+        elif variable.startswith("AVM_") and not key and variable != CLOCK_VARIABLE:
+            known = ", ".join(sorted([*_BY_VARIABLE, CLOCK_VARIABLE]))
+            raise ConfigError(f"{variable}: no such setting; there are {known}")
+    for name, value in arguments.items():
+        if value is not None:
+            values[name] = _checked(_BY_NAME[name], value, name, ConfigArgumentError)
+    return Config(values, Clock.from_setting(environ.get(CLOCK_VARIABLE, "")))
+
+
+class ConfigArgumentError(UsageError):
+    """A bad value given as an argument: the caller's slip, no file is wrong."""
+
+
+def _checked(key: Key, value: Any, where: str, error: type[UsageError] = ConfigError) -> Any:
+    try:
+        return key.read(value)
+    except UsageError as reason:
+        text = str(reason)
+        raise error(text if repr(value) in text else f"{where} is {value!r}: {text}") from None
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        data = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as err:
+        raise ConfigError(f"{file}: {err.strerror}") from None
+    import tomllib
+
+    try:
+        table = tomllib.loads(data.decode())
+    except ValueError as err:
+        raise ConfigError(f"{file}: {err}") from None
+    values = {}
+    for name, value in _flat(table).items():
+        key = _BY_NAME.get(name)
+        if key is None:
+            raise ConfigError(f"{file}: unknown key {name!r}; there are {', '.join(_BY_NAME)}")
+        values[name] = _checked(key, value, f"{file}: {name}")
+    return values
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def from_process(arguments: Mapping[str, Any], vault_file: Path | None = None) -> Config:
+    """For doors: join the layers with this process's environment and user config file."""
+    user_file = user_config_path()
+    return load(arguments, os.environ, user_file=user_file, vault_file=vault_file)

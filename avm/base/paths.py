@@ -1,0 +1,133 @@
+"""Names inside a vault: agents, vault paths, and file names made from titles.
+
+A vault path is written `/memory/private/akashi/rsi_rule.md` for people; inside AVM it is the same
+without the leading slash (`rel`), the form that git and the file system use. The root is "".
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from avm.base.errors import UsageError
+
+PRIVATE = "memory/private"
+SHARED = "memory/shared"
+#: Folders that look real in a mount before they are: `echo … > M/memory/private/akashi/x.md` works
+#: on a fresh machine and in an adopted vault.
+SKELETON = ("memory", PRIVATE, SHARED)
+TEMP_PREFIX = ".avm-tmp-"
+
+_AGENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+')
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_WORD = re.compile(r"\w+")
+_STEM_BYTES = 200  # leaves room for `-2.md` under the 255 bytes of ext4, APFS and NTFS
+_FIRST_WORDS = 6
+_FIRST_WORDS_CHARS = 48
+
+
+def check_agent(name: str) -> str:
+    """Return `name` if it is a legal agent name, else raise UsageError."""
+    if not isinstance(name, str) or not _AGENT.fullmatch(name):
+        raise UsageError(
+            f"agent {name!r}: use 1 to 63 of a-z 0-9 _ -, beginning with a letter or digit"
+        )
+    return name
+
+
+def is_agent_name(name: str) -> bool:
+    """Whether `name` is a legal agent name."""
+    return _AGENT.fullmatch(name) is not None
+
+
+def agent_folder(agent: str) -> str:
+    """The private folder of `agent`, as a rel."""
+    return f"{PRIVATE}/{agent}"
+
+
+def clean_rel(path: str) -> str:
+    """Make a vault path (with or without its leading slash) a rel.
+
+    Raises UsageError for `..`, for NUL and for an empty component that is not at an end.
+    """
+    rel = path.strip("/")
+    parts = rel.split("/") if rel else []
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise UsageError(f"path {path!r}: a vault path has no empty, '.' or '..' component")
+    return rel
+
+
+def clean_folder(value: str, what: str) -> str:
+    """Check a `namespace=` or `folder=` value: one or more plain names joined by `/`."""
+    try:
+        rel = clean_rel(value)
+    except UsageError:
+        rel = ""
+    names = rel.split("/")
+    if not rel or any(n.startswith(".") or _UNSAFE.search(n) or n != n.strip() for n in names):
+        raise UsageError(
+            f"{what} {value!r}: use plain folder names joined by '/', such as market or tech/db"
+        )
+    return rel
+
+
+def display(rel: str) -> str:
+    """A rel as people see it: with a leading slash, undecodable bytes shown as `?`."""
+    return "/" + rel.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def parent(rel: str) -> str:
+    """The folder that holds `rel`; the root's is the root."""
+    return rel.rpartition("/")[0]
+
+
+def name_of(rel: str) -> str:
+    """The last component."""
+    return rel.rpartition("/")[2]
+
+
+def stem_of(rel: str) -> str:
+    """The last component without `.md`."""
+    name = name_of(rel)
+    return name[:-3] if is_memory_name(name) else name
+
+
+def is_memory_name(name: str) -> bool:
+    """Whether a file of this name is a memory: `.md` in any letter case."""
+    return name[-3:].lower() == ".md" and len(name) > 3
+
+
+def is_hidden_name(name: str) -> bool:
+    """Whether `name` starts with a dot: no memory, no folder of memories."""
+    return name.startswith(".")
+
+
+def is_editor_name(name: str) -> bool:
+    """Whether `name` is an editor's or AVM's temporary file (vim, emacs, LibreOffice)."""
+    return (
+        name == "4913" or name.startswith((".#", "#", TEMP_PREFIX)) or name.endswith(("~", ".swp"))
+    )
+
+
+def stem_from_title(title: str) -> str:
+    """A file stem from a title: as given where safe on every file system, else made so.
+
+    Unsafe is what Windows, macOS or Linux refuse, or what would hide the file: the characters
+    `<>:"/\\|?*`, controls, leading dots, trailing dots and blanks, device names, over 200 bytes.
+    """
+    text = unicodedata.normalize("NFC", title)
+    if is_memory_name(text):
+        text = text[:-3]
+    text = _UNSAFE.sub("-", text).strip().lstrip(".#-").rstrip(". ~")
+    text = text.encode("utf-8")[:_STEM_BYTES].decode("utf-8", "ignore").strip()
+    if _DEVICE.fullmatch(text):
+        text = f"{text}_"
+    return text or "memory"
+
+
+def stem_from_text(text: str) -> str:
+    """A file stem from the first words of a memory without a title."""
+    words = _WORD.findall(text[:1000].lower())[:_FIRST_WORDS]
+    joined = "_".join(words)[:_FIRST_WORDS_CHARS].strip("_")
+    return stem_from_title(joined) if joined else "memory"

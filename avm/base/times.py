@@ -1,0 +1,45 @@
+"""Instants and durations as people write them in front matter and on command lines."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from avm.base.errors import UsageError
+
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdwy])+", re.IGNORECASE)
+_PART = re.compile(r"(\d+(?:\.\d+)?)([smhdwy])", re.IGNORECASE)
+_LONGEST = timedelta(days=365_000)
+
+
+def parse_instant(text: str) -> datetime | None:
+    """Read an ISO date or date-time; None if unreadable.
+
+    No zone means UTC; a bare date is its first instant in UTC.
+    """
+    try:
+        instant = datetime.fromisoformat(text.strip())
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def format_instant(instant: datetime) -> str:
+    """Write an instant as `2026-11-22T10:04:00Z`, seconds precise."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read `30d`, `12h`, `1d12h` (units s m h d w y; y is 365 days).
+
+    Raises UsageError that names the value and the form, also for 0 and for over 1,000 years.
+    """
+    compact = text.strip().replace(" ", "")
+    if _DURATION.fullmatch(compact):
+        seconds = sum(
+            float(number) * _UNIT_SECONDS[unit.lower()] for number, unit in _PART.findall(compact)
+        )
+        if 0 < seconds <= _LONGEST.total_seconds():
+            return timedelta(seconds=seconds)
+    raise UsageError(f"duration {text!r}: write a number and a unit, such as 30d, 12h or 1d12h")
