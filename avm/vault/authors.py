@@ -1,0 +1,87 @@
+"""Who wrote what is not committed yet: a journal of lines in the vault's own state.
+
+A path without an entry was written by the person. An entry is appended after the file is in place,
+so a process killed between the two leaves a memory that the person commits: kept, never lost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from avm.base import atomic
+from avm.vault.location import Vault
+from avm.vault.locks import locked
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One write: the path as a rel, the agent (None: the owner), the operation, and when.
+
+    `op` is `remember`, `edit` or `forget`; `at` is in seconds since the epoch.
+    """
+
+    path: str
+    agent: str | None
+    op: str
+    at: float
+
+
+class Authors:
+    """The journal of one vault. Any number of processes may append to it."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._file: Path = vault.own_state / "authors.jsonl"
+        self._lock: Path = vault.own_state / "authors.lock"
+
+    def record(self, entry: Entry, *, fsync: bool = False) -> None:
+        """Append one entry."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        line = json.dumps(asdict(entry)) + "\n"
+        with locked(self._lock), self._file.open("ab") as journal:
+            journal.write(line.encode())
+            journal.flush()
+            if fsync:
+                os.fsync(journal.fileno())
+
+    def read(self) -> tuple[list[Entry], int]:
+        """All entries, oldest first, and the size in bytes of what was read."""
+        try:
+            data = self._file.read_bytes()
+        except FileNotFoundError:
+            return [], 0
+        size = data.rfind(b"\n") + 1
+        return [entry for entry in map(_parse, data[:size].splitlines()) if entry], size
+
+    def size(self) -> int:
+        """The journal's size in bytes: 0 when nothing waits, else it tells whether it moved."""
+        try:
+            return self._file.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def settle(self, done: Collection[str], read_size: int) -> None:
+        """Drop the entries of `done` paths among the first `read_size` bytes; later ones stay."""
+        if not done:
+            return
+        with locked(self._lock):
+            try:
+                data = self._file.read_bytes()
+            except FileNotFoundError:
+                return
+            kept = [
+                line
+                for line in data[:read_size].splitlines(keepends=True)
+                if (entry := _parse(line)) is not None and entry.path not in done
+            ]
+            atomic.replace(self._file, b"".join(kept) + data[read_size:])
+
+
+def _parse(line: bytes) -> Entry | None:
+    try:
+        return Entry(**json.loads(line))
+    except (ValueError, TypeError):
+        return None  # a line cut short by a kill: its path counts as the person's

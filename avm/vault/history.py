@@ -1,0 +1,106 @@
+"""What git knows of when a file came and last changed, from one walk of the history."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from avm.base.errors import RepositoryError
+from avm.vault import git
+from avm.vault.location import Vault
+
+_OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_RECORD = b"\x01"
+
+
+@dataclass(slots=True)
+class PathHistory:
+    """A path's newest change: blob id (hex), author times in seconds since the epoch.
+
+    `added` is that of the newest commit that added the path. A time is 0 if the walk did not reach
+    it; what stood before the walk is then known under the name `origin`.
+    """
+
+    blob: str
+    changed: int
+    added: int
+    origin: str
+
+
+def head(vault: Vault) -> str | None:
+    """The commit that HEAD names, None before the first one.
+
+    Reads git's own small files; asks the program where they do not answer (reftable).
+    """
+    try:
+        text = (vault.git_dir / "HEAD").read_text().strip()
+        if _OID.fullmatch(text):
+            return text
+        ref = text.removeprefix("ref: ")
+        loose = vault.common_dir / ref
+        if loose.is_file() and _OID.fullmatch(oid := loose.read_text().strip()):
+            return oid
+        for line in (vault.common_dir / "packed-refs").read_text().splitlines():
+            if line.endswith(" " + ref):
+                return line.split(" ", 1)[0]
+    except (OSError, ValueError):
+        pass
+    done = git.run(vault.root, ("rev-parse", "--verify", "--quiet", "HEAD"), check=False)
+    return done.stdout.decode().strip() or None
+
+
+def is_ancestor(vault: Vault, old: str, new: str) -> bool:
+    """Whether `old` is reachable from `new`; False also if `old` is gone."""
+    done = git.run(vault.root, ("merge-base", "--is-ancestor", old, new), check=False)
+    return done.returncode == 0
+
+
+def path_histories(vault: Vault, new: str, old: str | None = None) -> dict[str, PathHistory | None]:
+    """The newest change of each path in `old..new` (all of `new` if None); None: it was deleted.
+
+    A file renamed unchanged keeps its times. Raises RepositoryError.
+    """
+    found: dict[str, PathHistory | None] = {}
+    names: dict[str, str] = {}  # an older name → the name the file has now
+    for time, status, blob, source, target in _raw_log(
+        vault, new if old is None else f"{old}..{new}"
+    ):
+        if status == "D":
+            if target not in names:
+                found.setdefault(target, None)
+            continue
+        name = names.pop(target, target)
+        known = found.setdefault(name, PathHistory(blob, 0, 0, target))
+        if status == "R":
+            names[source] = name
+            found.setdefault(source, None)
+        elif status != "A":
+            names[target] = name
+        if known is not None and not known.added:
+            known.origin = source
+            known.changed = known.changed or (time if status != "R" else 0)
+            known.added = time if status == "A" else 0
+    return found
+
+
+def _raw_log(vault: Vault, span: str) -> Iterator[tuple[int, str, str, str, str]]:
+    """(author time, status letter, blob after, old name, new name), newest commit first."""
+    args = ("log", "-z", "--raw", "--no-abbrev", "--find-renames=100%", "--format=%x01%at", span)
+    done = git.run(vault.root, (*args, "--"), check=False)
+    if done.returncode != 0:
+        reason = done.stderr.decode("utf-8", "replace").strip()
+        raise RepositoryError(f"git log {span} in {vault.root}: {reason}")
+    time = 0
+    fields = iter(done.stdout.split(b"\0"))
+    for field in fields:
+        if field.startswith(_RECORD):
+            time = int(field[1:])
+            continue
+        if not field.lstrip(b"\n").startswith(b":"):
+            continue
+        _, _, _, blob, letter = field.decode().split(" ")
+        first = next(fields).decode("utf-8", "surrogateescape")
+        renamed = letter[0] in "RC"
+        second = next(fields).decode("utf-8", "surrogateescape") if renamed else first
+        yield time, letter[0], blob, first, second

@@ -1,0 +1,51 @@
+"""Who authors and who commits: the person as git knows them, agents by their own address."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from avm.vault import git
+
+_IDENT = re.compile(r"(.*) <(.*)> \d+ [+-]\d{4}", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A name and an e-mail address."""
+
+    name: str
+    email: str
+
+    def environment(self) -> dict[str, str]:
+        """The variables that make the git program act as this identity."""
+        return {
+            f"GIT_{role}_{part}": value
+            for role in ("AUTHOR", "COMMITTER")
+            for part, value in (("NAME", self.name), ("EMAIL", self.email))
+        }
+
+
+def person(root: Path) -> Identity:
+    """The person at this machine: git's configuration, else the login name.
+
+    git itself refuses to commit without `user.name` and `user.email`; a memory must not be lost
+    for that.
+    """
+    done = git.run(root, ("var", "GIT_COMMITTER_IDENT"), check=False)
+    match = _IDENT.match(done.stdout.decode("utf-8", "replace").strip())
+    if done.returncode == 0 and match and match[1]:
+        return Identity(match[1], match[2])
+    try:
+        login = getpass.getuser()
+    except (KeyError, OSError):
+        login = "avm"
+    return Identity(login, f"{login}@{socket.gethostname()}")
+
+
+def agent_identity(agent: str) -> Identity:
+    """The author of what `agent` wrote. `.invalid` (RFC 2606) belongs to nobody."""
+    return Identity(agent, f"{agent}@agents.avm.invalid")

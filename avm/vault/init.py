@@ -1,0 +1,156 @@
+"""Making a vault, adopting a repository as one, and taking the adoption back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from avm.base import atomic
+from avm.base.errors import ExistsError, NoVaultError, RepositoryError
+from avm.base.paths import PRIVATE, SHARED
+from avm.vault import git
+from avm.vault.identity import person
+from avm.vault.ignore import TEMP_RULE
+from avm.vault.location import (
+    ADOPTED_KEY,
+    FORMAT,
+    FORMAT_FILE,
+    MARKER,
+    Vault,
+    git_dirs,
+    is_vault,
+    open_vault,
+)
+
+_README = """\
+This folder marks an AVM vault: memories of agents and people as markdown files in git.
+`format` is the number of the vault format. Nothing here configures anything.
+"""
+# `-text`: the bytes of a memory are the bytes that were written, on every machine.
+_ATTRIBUTES = "memory/** -text\n"
+_FILES = {
+    FORMAT_FILE: f"{FORMAT}\n",
+    f"{MARKER}/README.md": _README,
+    ".gitattributes": _ATTRIBUTES,
+    f"{PRIVATE}/.gitkeep": "",
+    f"{SHARED}/.gitkeep": "",
+}
+#: Set beside ADOPTED_KEY when `avm init` also ran `git init`, so that `--undo` can take it back.
+_MADE_REPO_KEY = "avm.madeRepository"
+
+
+def is_absent_or_empty(folder: Path) -> bool:
+    """Whether `folder` can become a new vault without anything of anybody's in it."""
+    try:
+        return not any(folder.iterdir())
+    except FileNotFoundError:
+        return True
+    except NotADirectoryError:
+        return False
+
+
+def make(root: Path, state_dir: Path | None = None) -> Vault:
+    """Make a vault in an absent or empty folder and commit its skeleton, as the person.
+
+    Raises ExistsError if the folder holds something.
+    """
+    if not is_absent_or_empty(root):
+        raise ExistsError(f"{root} is not empty: avm init {root} adopts what is there")
+    _git_init(root)
+    for name, text in _FILES.items():
+        target = root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_new(target, text.encode())
+    _exclude_temp_files(root)
+    who = person(root)
+    git.run(root, ("add", "--force", "--", *_FILES))
+    git.run(
+        root,
+        ("commit", "--quiet", "--no-gpg-sign", "--no-verify", "-m", "Start an AVM vault"),
+        env=who.environment(),
+    )
+    return open_vault(root, state_dir)
+
+
+def adopt(root: Path, state_dir: Path | None = None) -> Vault:
+    """Make the repository or folder of notes at `root` a vault without touching one of its files.
+
+    A folder without a repository gets one. Raises NoVaultError for a file or a missing folder,
+    RepositoryError for a bare repository and for a folder inside another repository.
+    """
+    if not root.is_dir():
+        raise NoVaultError(f"{root} is not a folder")
+    made_repository = git_dirs(root.resolve()) is None
+    if made_repository:
+        around = git.run(root, ("rev-parse", "--show-toplevel"), check=False)
+        if around.returncode == 0:
+            top = around.stdout.decode("utf-8", "surrogateescape").strip()
+            raise RepositoryError(f"{root} is inside the git repository {top}: avm init {top}")
+        if b"must be run in a work tree" in around.stderr:
+            raise RepositoryError(f"{root} is a bare git repository: avm init a clone of it")
+        _git_init(root)
+        git.run(root, ("config", "--local", _MADE_REPO_KEY, "true"))
+    git.run(root, ("config", "--local", ADOPTED_KEY, "true"))
+    _exclude_temp_files(root)
+    return open_vault(root, state_dir)
+
+
+def unadopt(root: Path, state_dir: Path | None = None) -> str:
+    """Take an adoption back; returns a line on what was done.
+
+    AVM's mark and state go; the memories and their commits stay. The repository itself goes only
+    if AVM made it and it holds no commit. Raises RepositoryError for a vault that AVM made.
+    """
+    vault = open_vault(root, state_dir)
+    if not vault.adopted:
+        raise RepositoryError(f"{root} was made by avm init, not adopted: nothing to take back")
+    if vault.state_dir.exists():
+        shutil.rmtree(vault.state_dir)
+    _forget_temp_files(vault.common_dir)
+    made = git.config_value(root, "--local", "--get", _MADE_REPO_KEY) == "true"
+    git.run(root, ("config", "--local", "--remove-section", "avm"))
+    if made and git.run(root, ("rev-parse", "--verify", "-q", "HEAD"), check=False).returncode:
+        shutil.rmtree(vault.git_dir)
+        return f"{root}: adoption taken back, and the empty repository that it had made"
+    return f"{root}: adoption taken back; files and commits are as they were"
+
+
+def init(root: Path, state_dir: Path | None = None) -> tuple[Vault, str]:
+    """`avm init`: make, adopt, or find what is there; returns the vault and `made`, `adopted` or
+    `found`."""
+    if is_vault(root.resolve()):
+        return open_vault(root, state_dir), "found"
+    if is_absent_or_empty(root):
+        return make(root, state_dir), "made"
+    return adopt(root, state_dir), "adopted"
+
+
+def _git_init(root: Path) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    # pygit2 opens neither sha256 nor reftable repositories, which git 3 makes the default.
+    formats = {"GIT_DEFAULT_HASH": "sha1", "GIT_DEFAULT_REF_FORMAT": "files"}
+    branch = git.config_value(root, "--get", "init.defaultBranch") or "main"
+    git.run(root, ("init", "--quiet", f"--initial-branch={branch}"), env=formats)
+
+
+def _exclude_temp_files(root: Path) -> None:
+    """Keep a killed writer's temp file out of `git status`, in this clone only."""
+    dirs = git_dirs(root.resolve())
+    if dirs is None:
+        return
+    exclude = dirs[1] / "info" / "exclude"
+    text = exclude.read_text("utf-8", "surrogateescape") if exclude.exists() else ""
+    if TEMP_RULE not in text.splitlines():
+        exclude.parent.mkdir(exist_ok=True)
+        joint = "" if not text or text.endswith("\n") else "\n"
+        data = f"{text}{joint}{TEMP_RULE}\n".encode("utf-8", "surrogateescape")
+        atomic.replace(exclude, data)
+
+
+def _forget_temp_files(common_dir: Path) -> None:
+    exclude = common_dir / "info" / "exclude"
+    if exclude.exists():
+        lines = exclude.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if line.strip() != os.fsencode(TEMP_RULE)]
+        atomic.replace(exclude, b"".join(kept))

@@ -1,0 +1,133 @@
+"""Finding a vault: which folder is one, where its git dir and AVM's own state are.
+
+Reads a few small files and starts no program, so that every command can afford it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from avm.base.errors import NoVaultError, RepositoryError
+from avm.vault import git
+
+MARKER = ".avm"
+FORMAT_FILE = f"{MARKER}/format"
+FORMAT = 1
+#: Set to `true` in the config of a repository that was adopted as it is.
+ADOPTED_KEY = "avm.vault"
+
+
+@dataclass(frozen=True)
+class Vault:
+    """A vault's places. `adopted`: marked in git's config, not by a tracked `.avm/` folder."""
+
+    root: Path
+    git_dir: Path
+    common_dir: Path
+    state_dir: Path
+    adopted: bool
+
+    @property
+    def index_dir(self) -> Path:
+        """What can be rebuilt from the files."""
+        return self.state_dir / "index"
+
+    @property
+    def own_state(self) -> Path:
+        """What cannot: small and journalled."""
+        return self.state_dir / "state"
+
+    @property
+    def git_index(self) -> Path:
+        """git's own index file."""
+        return self.git_dir / "index"
+
+    def path(self, rel: str) -> Path:
+        """The place of `rel` on disk."""
+        return self.root / rel
+
+
+def config_file(root: Path) -> Path | None:
+    """The vault's own, never tracked `config.toml`, if `root` is in a git repository at all."""
+    dirs = git_dirs(root)
+    return dirs[0] / "avm" / "config.toml" if dirs else None
+
+
+def open_vault(root: Path, state_dir: Path | None = None) -> Vault:
+    """The vault at `root`. Raises NoVaultError; RepositoryError for a format that is newer.
+
+    `state_dir` moves index, journal and locks into a sub-folder of it, named after the vault.
+    """
+    real = root.resolve()
+    kind = _kind(real)
+    dirs = git_dirs(real)
+    if kind is None or dirs is None:
+        raise NoVaultError(f"no vault at {root}: avm init {root}")
+    git_dir, common_dir = dirs
+    state = git_dir / "avm"
+    if state_dir is not None:
+        state = state_dir.resolve() / hashlib.sha256(str(real).encode()).hexdigest()[:16]
+    return Vault(real, git_dir, common_dir, state, adopted=kind == "adopted")
+
+
+def vault_around(folder: Path) -> Path | None:
+    """The root of the nearest vault that holds `folder`; other repositories are passed by."""
+    try:
+        real = folder.resolve()
+    except OSError:
+        return None
+    for candidate in (real, *real.parents):
+        if is_vault(candidate):
+            return candidate
+    return None
+
+
+def is_vault(root: Path) -> bool:
+    """Whether `avm init` or `avm clone` was run on `root`."""
+    return _kind(root) is not None
+
+
+def git_dirs(root: Path) -> tuple[Path, Path] | None:
+    """(git dir, common dir) of the work tree at `root`: they differ in a linked worktree."""
+    dot_git = root / ".git"
+    try:
+        if dot_git.is_dir():
+            git_dir = dot_git
+        elif dot_git.is_file():
+            text = dot_git.read_text("utf-8", "surrogateescape")
+            git_dir = (root / text.removeprefix("gitdir:").strip()).resolve()
+        else:
+            return None
+        common = git_dir / "commondir"
+        if common.is_file():
+            return git_dir, (git_dir / common.read_text().strip()).resolve()
+        return (git_dir, git_dir) if (git_dir / "HEAD").is_file() else None
+    except OSError:
+        return None
+
+
+def _kind(root: Path) -> str | None:
+    """`made`, `adopted`, or None if `root` is no vault."""
+    dirs = git_dirs(root)
+    if dirs is None:
+        return None
+    try:
+        number = int((root / FORMAT_FILE).read_text()[:20])
+    except (OSError, ValueError):
+        return "adopted" if _is_marked(root, dirs[1]) else None
+    if number > FORMAT:
+        raise RepositoryError(
+            f"{root} has vault format {number}, this AVM knows {FORMAT}: upgrade avm-memory"
+        )
+    return "made"
+
+
+def _is_marked(root: Path, common_dir: Path) -> bool:
+    try:
+        text = (common_dir / "config").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    # The file is looked at first: most repositories are not vaults, and asking git takes 3 ms.
+    return "[avm" in text and git.config_value(root, "--local", "--get", ADOPTED_KEY) == "true"
