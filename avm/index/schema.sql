@@ -1,0 +1,110 @@
+-- The index of one vault: a cache. Every row can be rebuilt from the files and from git, but for
+-- `vector`, which the embedding model recomputes. Changed this file? Raise SCHEMA in database.py:
+-- an index of another number is thrown away and built again.
+--
+-- Paths are rels: `memory/shared/x.md`, UTF-8. Instants are seconds since the epoch, UTC.
+
+-- Facts on the whole.
+--   head        the commit up to which `history` was read (hex); absent: none yet
+--   generation  raised by every transaction that changes what a search could answer
+CREATE TABLE fact (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- One row a memory file.
+CREATE TABLE memory (
+    id         INTEGER PRIMARY KEY,
+    path       TEXT NOT NULL UNIQUE,
+    hash       TEXT NOT NULL,     -- git's blob id of the bytes on disk (SHA-1, hex), filters aside
+    -- The stamp of the file when it was read, to tell later versions from this one.
+    mtime_ns   INTEGER NOT NULL,
+    ctime_ns   INTEGER NOT NULL,
+    size       INTEGER NOT NULL,  -- bytes
+    inode      INTEGER NOT NULL,
+    checked_ns INTEGER NOT NULL,  -- when it was read: within 2 s of its stamp it is read again
+    title      TEXT NOT NULL,     -- the front matter's, else the file's stem
+    importance REAL,              -- 0.0–1.0; NULL: not given
+    created    REAL,              -- from the front matter; NULL: not given
+    expires    REAL,              -- from the front matter; NULL: not given
+    ttl        REAL,              -- seconds; counts from `created`, else from git's date of the
+                                  -- path's addition, else from `seen`; NULL: not given
+    seen       REAL NOT NULL,     -- the file's mtime when this index first saw it
+    agent      TEXT,              -- from the front matter
+    pinned     INTEGER NOT NULL,  -- 0 or 1
+    problems   TEXT NOT NULL      -- what could not be read, a line each; '' for none
+);
+
+-- Tags of the front matter and `#tags` of the body, case folded.
+CREATE TABLE tag (
+    memory_id INTEGER NOT NULL REFERENCES memory (id) ON DELETE CASCADE,
+    tag       TEXT NOT NULL,
+    PRIMARY KEY (memory_id, tag)
+) WITHOUT ROWID;
+CREATE INDEX tag_by_name ON tag (tag);
+
+-- What a memory points at, as written; resolved when read, among what the reader may see.
+--   kind  'link' ([[wikilink]] or `links:`), 'supersedes', or 'alias' (a further name of its own)
+CREATE TABLE link (
+    memory_id INTEGER NOT NULL REFERENCES memory (id) ON DELETE CASCADE,
+    kind      TEXT NOT NULL,
+    target    TEXT NOT NULL,
+    PRIMARY KEY (memory_id, kind, target)
+) WITHOUT ROWID;
+
+-- The passages of a memory: the unit of search and of recall.
+CREATE TABLE chunk (
+    id         INTEGER PRIMARY KEY,
+    memory_id  INTEGER NOT NULL REFERENCES memory (id) ON DELETE CASCADE,
+    ordinal    INTEGER NOT NULL,  -- 0 is the first
+    first_line INTEGER NOT NULL,  -- line numbers in the file, from 1
+    last_line  INTEGER NOT NULL,
+    head       TEXT NOT NULL,     -- searched beside the text: title, name, tags, headings
+    text       TEXT NOT NULL,
+    grams      TEXT NOT NULL,     -- forms the tokenizer cannot make: CJK bigrams, identifier parts
+    hash       BLOB NOT NULL      -- of the text that is embedded; the key into `vector`
+);
+CREATE INDEX chunk_by_memory ON chunk (memory_id, ordinal);
+CREATE INDEX chunk_by_hash ON chunk (hash);
+
+-- Full text over chunks, which hold the content themselves.
+CREATE VIRTUAL TABLE chunk_text USING fts5 (
+    head, text, grams,
+    content = 'chunk', content_rowid = 'id', tokenize = 'porter unicode61'
+);
+
+-- Embeddings by content: they outlive renames and rebuilt rows.
+CREATE TABLE vector (
+    hash  BLOB NOT NULL,
+    model TEXT NOT NULL,
+    data  BLOB NOT NULL,          -- float32, little-endian, of length 1
+    PRIMARY KEY (hash, model)
+) WITHOUT ROWID;
+
+-- What git knows of a path at `head`.
+CREATE TABLE history (
+    path    TEXT PRIMARY KEY,
+    blob    TEXT NOT NULL,        -- the newest committed content; equal to memory.hash: not dirty
+    changed REAL NOT NULL,        -- author date of the newest commit that changed it
+    added   REAL NOT NULL         -- author date of the newest commit that added it
+) WITHOUT ROWID;
+
+-- Each memory with its times resolved.
+--   ends     when it expires; NULL: never
+--   changed  when it last changed: for a committed file git's date, or `created` if no commit
+--            changed it since it was added; for a modified one the stamp; for a new one `created`
+--            or the stamp. A fresh clone ranks as its origin does.
+CREATE VIEW memory_at AS
+SELECT
+    memory.*,
+    COALESCE(
+        memory.expires,
+        COALESCE(memory.created, history.added, memory.seen) + memory.ttl
+    ) AS ends,
+    CASE
+        WHEN history.path IS NULL THEN COALESCE(memory.created, memory.mtime_ns / 1e9)
+        WHEN history.blob <> memory.hash THEN memory.mtime_ns / 1e9
+        WHEN history.changed = history.added THEN COALESCE(memory.created, history.added)
+        ELSE history.changed
+    END AS changed
+FROM memory LEFT JOIN history ON history.path = memory.path;
