@@ -1,1 +1,1 @@
-"""The disposable index: SQLite with FTS5 and embeddings, kept equal to the files before each read."""
+"""The disposable index: SQLite with FTS5 and embeddings, made equal to the files at each read."""

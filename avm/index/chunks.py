@@ -79,9 +79,7 @@ def _joined(blocks: list[_Block], headings: tuple[str, ...]) -> Iterator[Chunk]:
         yield _chunk(lines, start, len(lines), headings, first)
 
 
-def _chunk(
-    lines: list[str], start: int, end: int, headings: tuple[str, ...], first: int
-) -> Chunk:
+def _chunk(lines: list[str], start: int, end: int, headings: tuple[str, ...], first: int) -> Chunk:
     return Chunk("\n".join(lines[start:end]), headings, first + start, first + end - 1)
 
 

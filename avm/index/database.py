@@ -1,4 +1,4 @@
-"""The index's one database file: opening it, throwing a damaged or foreign one away, transactions."""
+"""The index's one file: opening it, throwing a damaged or foreign one away, transactions."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ class Database:
         try:
             return self._connect()
         except sqlite3.Error as err:
-            raise IndexDamagedError(f"{self.file}: {err}; remove its folder and try again") from None
+            raise IndexDamagedError(
+                f"{self.file}: {err}; remove its folder and try again"
+            ) from None
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -28,6 +28,7 @@ class Passage:
     last_line: int
     head: str
     text: str
+    context: str
     grams: str
     hash: bytes
 
@@ -50,12 +51,12 @@ def blob_id(raw: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(raw) + raw, usedforsecurity=False).hexdigest()
 
 
-def embedded_text(title: str | None, headings: tuple[str, ...], text: str) -> str:
-    """What the model reads of a passage: the memory's title and the headings above it give context.
+def embedded_text(context: str, text: str) -> str:
+    """What the model reads of a passage: its text after the memory's title and the headings above.
 
     The file's name is left out, so that a rename keeps its vectors.
     """
-    return "\n".join(part for part in (title, " › ".join(headings), text) if part)
+    return f"{context}\n{text}" if context else text
 
 
 def extract(rel: str, raw: bytes) -> Extracted:
@@ -89,12 +90,14 @@ def _passage(words: str, title: str | None, chunk: chunks.Chunk, offset: int) ->
     # SQLite's text ends at a NUL for some of its functions.
     text = chunk.text.replace("\0", "\ufffd")
     head = " › ".join((words, *chunk.headings)).replace("\0", "\ufffd")
-    embedded = embedded_text(title, chunk.headings, text)
+    context = " › ".join(filter(None, (title, *chunk.headings))).replace("\0", "\ufffd")
+    embedded = embedded_text(context, text)
     return Passage(
         first_line=chunk.first_line + offset,
         last_line=chunk.last_line + offset,
         head=head,
         text=text,
+        context=context,
         grams=grams(f"{head} {text}"),
         hash=hashlib.blake2b(embedded.encode(), digest_size=16).digest(),
     )

@@ -7,6 +7,7 @@
 -- Facts on the whole.
 --   head        the commit up to which `history` was read (hex); absent: none yet
 --   generation  raised by every transaction that changes what a search could answer
+--   vectors     raised by every transaction that changes `vector`
 CREATE TABLE fact (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -61,6 +62,7 @@ CREATE TABLE chunk (
     last_line  INTEGER NOT NULL,
     head       TEXT NOT NULL,     -- searched beside the text: title, name, tags, headings
     text       TEXT NOT NULL,
+    context    TEXT NOT NULL,     -- what the model reads before the text: title, headings
     grams      TEXT NOT NULL,     -- forms the tokenizer cannot make: CJK bigrams, identifier parts
     hash       BLOB NOT NULL      -- of the text that is embedded; the key into `vector`
 );
@@ -72,6 +74,16 @@ CREATE VIRTUAL TABLE chunk_text USING fts5 (
     head, text, grams,
     content = 'chunk', content_rowid = 'id', tokenize = 'porter unicode61'
 );
+
+-- They keep the full text in step with `chunk`, also when a memory's deletion cascades.
+CREATE TRIGGER chunk_added AFTER INSERT ON chunk BEGIN
+    INSERT INTO chunk_text (rowid, head, text, grams)
+    VALUES (new.id, new.head, new.text, new.grams);
+END;
+CREATE TRIGGER chunk_removed AFTER DELETE ON chunk BEGIN
+    INSERT INTO chunk_text (chunk_text, rowid, head, text, grams)
+    VALUES ('delete', old.id, old.head, old.text, old.grams);
+END;
 
 -- Embeddings by content: they outlive renames and rebuilt rows.
 CREATE TABLE vector (

@@ -1,0 +1,274 @@
+"""The index as the layers above see it: brought up to date, then asked."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from avm.base.errors import RepositoryError
+from avm.index import vectors
+from avm.index.apply import apply, apply_history, count_up, generation
+from avm.index.database import Database
+from avm.index.plan import Known, make_plan
+from avm.index.text import Filter, TextHit, Words, search
+from avm.vault import history
+from avm.vault.files import Stamp, walk
+from avm.vault.location import Vault
+
+_MEMORY_COLUMNS = (
+    "m.id, m.path, m.title, m.importance, m.changed, m.ends, m.pinned, m.agent, m.size"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRow:
+    """A memory as ranking and listing need it. Instants in seconds since the epoch."""
+
+    id: int
+    path: str
+    title: str
+    importance: float | None
+    changed: float
+    ends: float | None
+    pinned: int
+    agent: str | None
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class PassageRow:
+    """A passage with its place; lines are counted in the file, from 1."""
+
+    id: int
+    memory_id: int
+    ordinal: int
+    first_line: int
+    last_line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much there is: memories, bytes, and memories by folder of a namespace or agent."""
+
+    memories: int
+    bytes: int
+    by_folder: tuple[tuple[str, int], ...]
+
+
+class Index:
+    """One vault's index. Reads see every write that returned before `refresh` began."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._database = Database(vault.index_dir / "index.sqlite")
+        self._refreshing = threading.Lock()
+        self._tables: dict[str, vectors.VectorTable] = {}
+        self.undecodable: tuple[str, ...] = ()
+
+    @property
+    def notice(self) -> str | None:
+        """A line on what befell the index when it was opened, if anything did."""
+        return self._database.notice
+
+    def refresh(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Make the index equal to the files: scan, plan, apply; then catch up with git's history.
+
+        `progress(done, total)` counts files to read. Raises IndexDamagedError.
+        """
+        with self._refreshing:
+            found = walk(self._vault)
+            self.undecodable = tuple(found.undecodable)
+            plan = make_plan(self._known(), found.memories)
+            if plan:
+                done = 0
+
+                def report(count: int) -> None:
+                    nonlocal done
+                    done += count
+                    if progress:
+                        progress(done, len(plan.read))
+
+                apply(self._database, self._vault, plan, report)
+            self._refresh_history()
+
+    def generation(self) -> int:
+        """A number that differs whenever a search could answer differently."""
+        return generation(self._database.connection)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Several questions that all see the same state."""
+        with self._database.snapshot():
+            yield
+
+    def search(self, words: Words, where: Filter, limit: int) -> list[TextHit]:
+        """The passages that best match `words` by BM25."""
+        return search(self._database.connection, words, where, limit)
+
+    def nearest(
+        self, query: bytes, model: str, where: Filter, limit: int
+    ) -> list[tuple[int, float]]:
+        """The (chunk id, cosine) of the passages nearest to `query`, a vector's bytes."""
+        table = self._tables.setdefault(model, vectors.VectorTable(model))
+        return table.nearest(self._database.connection, query, where, limit)
+
+    def passages(self, ids: Iterable[int]) -> dict[int, PassageRow]:
+        """Passages by id."""
+        rows: dict[int, PassageRow] = {}
+        for part in _parts(list(ids)):
+            marks = ", ".join("?" for _ in part)
+            for row in self._rows(
+                "SELECT id, memory_id, ordinal, first_line, last_line, text FROM chunk"
+                f" WHERE id IN ({marks})",
+                part,
+            ):
+                rows[row["id"]] = PassageRow(*row)
+        return rows
+
+    def passages_of(self, memory_ids: Sequence[int]) -> list[PassageRow]:
+        """All passages of these memories, in order of memory and line."""
+        rows: list[PassageRow] = []
+        for part in _parts(list(memory_ids)):
+            marks = ", ".join("?" for _ in part)
+            rows += [
+                PassageRow(*row)
+                for row in self._rows(
+                    "SELECT id, memory_id, ordinal, first_line, last_line, text FROM chunk"
+                    f" WHERE memory_id IN ({marks}) ORDER BY memory_id, ordinal",
+                    part,
+                )
+            ]
+        return rows
+
+    def memories(self, ids: Iterable[int]) -> dict[int, MemoryRow]:
+        """Memories by id."""
+        rows: dict[int, MemoryRow] = {}
+        for part in _parts(list(ids)):
+            marks = ", ".join("?" for _ in part)
+            for row in self._rows(
+                f"SELECT {_MEMORY_COLUMNS} FROM memory_at AS m WHERE m.id IN ({marks})", part
+            ):
+                rows[row["id"]] = MemoryRow(*row)
+        return rows
+
+    def list_memories(self, where: Filter) -> list[MemoryRow]:
+        """Every memory that `where` lets through, by path."""
+        condition, values = where.sql()
+        query = f"SELECT {_MEMORY_COLUMNS} FROM memory_at AS m WHERE {condition} ORDER BY m.path"
+        return [MemoryRow(*row) for row in self._rows(query, values)]
+
+    def memory(self, path: str) -> MemoryRow | None:
+        """The memory at the rel `path`, expired or not."""
+        query = f"SELECT {_MEMORY_COLUMNS} FROM memory_at AS m WHERE m.path = ?"
+        return next((MemoryRow(*row) for row in self._rows(query, (path,))), None)
+
+    def expired(self, where: Filter) -> list[MemoryRow]:
+        """The memories that `where` would let through had they not ended, by path."""
+        condition, values = Filter(where.folders, where.scope, float("-inf")).sql()
+        query = (
+            f"SELECT {_MEMORY_COLUMNS} FROM memory_at AS m"
+            f" WHERE {condition} AND m.ends <= ? ORDER BY m.path"
+        )
+        return [MemoryRow(*row) for row in self._rows(query, (*values, where.now))]
+
+    def next_end(self, now: float) -> float | None:
+        """When the next memory expires, None if none will."""
+        query = "SELECT MIN(ends) FROM memory_at WHERE ends > ?"
+        value: float | None = next(iter(self._rows(query, (now,))))[0]
+        return value
+
+    def tags(self, where: Filter) -> list[tuple[str, int]]:
+        """Tags with the number of memories that carry them, most first."""
+        condition, values = where.sql()
+        rows = self._rows(
+            "SELECT t.tag, COUNT(*) AS n FROM tag AS t JOIN memory_at AS m ON m.id = t.memory_id"
+            f" WHERE {condition} GROUP BY t.tag ORDER BY n DESC, t.tag",
+            values,
+        )
+        return [(row["tag"], row["n"]) for row in rows]
+
+    def tags_of(self, memory_id: int) -> list[str]:
+        """The tags of one memory, by name."""
+        rows = self._rows("SELECT tag FROM tag WHERE memory_id = ? ORDER BY tag", (memory_id,))
+        return [row["tag"] for row in rows]
+
+    def links_of(self, memory_id: int, kind: str = "link") -> list[str]:
+        """What one memory points at, as written, by name."""
+        query = "SELECT target FROM link WHERE memory_id = ? AND kind = ? ORDER BY target"
+        return [row["target"] for row in self._rows(query, (memory_id, kind))]
+
+    def aliases(self) -> list[tuple[str, str]]:
+        """(alias, path) of every memory that has further names."""
+        query = (
+            "SELECT l.target, m.path FROM link AS l JOIN memory AS m ON m.id = l.memory_id"
+            " WHERE l.kind = 'alias' ORDER BY m.path"
+        )
+        return [(row["target"], row["path"]) for row in self._rows(query)]
+
+    def counts(self, where: Filter) -> Counts:
+        """How much `where` lets through."""
+        rows = self.list_memories(where)
+        folders: dict[str, int] = {}
+        for row in rows:
+            folder = "/".join(row.path.split("/")[:-1][:3]) or "/"
+            folders[folder] = folders.get(folder, 0) + 1
+        return Counts(len(rows), sum(row.size for row in rows), tuple(sorted(folders.items())))
+
+    def problems(self) -> list[tuple[str, str]]:
+        """(path, problem) of every memory with front matter that could not be read."""
+        rows = self._rows("SELECT path, problems FROM memory WHERE problems <> '' ORDER BY path")
+        return [(row["path"], line) for row in rows for line in row["problems"].splitlines()]
+
+    def vector_counts(self, model: str | None = None) -> tuple[int, int]:
+        """(distinct passages with a vector of `model`, None: of any; distinct passages)."""
+        return vectors.count(self._database.connection, model)
+
+    def without_vector(self, model: str, limit: int) -> list[vectors.Missing]:
+        """Up to `limit` passages that `model` has not embedded yet, newest first."""
+        return vectors.missing(self._database.connection, model, limit)
+
+    def store_vectors(self, model: str, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Keep (content key, float32 bytes) pairs."""
+        with self._database.transaction() as connection:
+            vectors.store(connection, model, pairs)
+
+    def forget_unused_vectors(self) -> None:
+        """Drop the vectors of passages that no file holds any more."""
+        with self._database.transaction() as connection:
+            if vectors.forget_unused(connection):
+                count_up(connection, "vectors")
+
+    def close(self) -> None:
+        """Close the database file."""
+        self._database.close()
+
+    def _rows(self, query: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
+        return self._database.connection.execute(query, values).fetchall()
+
+    def _known(self) -> dict[str, Known]:
+        rows = self._rows(
+            "SELECT path, mtime_ns, ctime_ns, size, inode, hash, checked_ns FROM memory"
+        )
+        return {row[0]: Known(Stamp(*row[1:5]), row[5], row[6]) for row in rows}
+
+    def _refresh_history(self) -> None:
+        head = history.head(self._vault)
+        row = next(iter(self._rows("SELECT value FROM fact WHERE name = 'head'")), None)
+        known = row["value"] if row else None
+        if head is None or head == known:
+            return
+        grown = known is not None and history.is_ancestor(self._vault, known, head)
+        # A repository too odd to log still has files; they rank by their stamps.
+        with contextlib.suppress(RepositoryError):
+            found = history.path_histories(self._vault, head, known if grown else None)
+            apply_history(self._database, head, found, whole=not grown)
+
+
+def _parts(ids: list[int]) -> Iterator[list[int]]:
+    """Lists short enough for SQLite's limit on parameters (999 before 3.32)."""
+    for start in range(0, len(ids), 900):
+        yield ids[start : start + 900]
