@@ -48,7 +48,7 @@ class Viewer:
         Nobody writes the vault's own `.git` through AVM; agents write neither `.git*` nor
         `.avmignore` files, which would configure git and AVM for everybody.
         """
-        if in_git_dir(rel):
+        if paths.in_dot_git(rel):
             return False
         if self.agent is None:
             return True
@@ -58,11 +58,6 @@ class Viewer:
 
 
 OWNER = Viewer()
-
-
-def in_git_dir(rel: str) -> bool:
-    """Whether `rel` is the vault's own `.git` or in it (any letter case: macOS folds it)."""
-    return rel.partition("/")[0].lower() == ".git"
 
 
 def _configures(name: str) -> bool:

@@ -118,6 +118,15 @@ def user_config_home() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
 
 
+def hub_cache() -> Path:
+    """Where the Hugging Face libraries keep downloaded models (their own variables, in order)."""
+    for variable, rest in (("HF_HUB_CACHE", ""), ("HF_HOME", "hub")):
+        if value := os.environ.get(variable):
+            return Path(value) / rest
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "huggingface" / "hub"
+
+
 def default_vault() -> Path:
     """The vault of whoever names none."""
     return Path.home() / "avm"

@@ -116,7 +116,10 @@ def render(front: Mapping[str, object], body: str) -> bytes:
     """The bytes of a new memory file; keys in the given order, None left out."""
     lines = [f"{key}: {_yaml(value)}\n" for key, value in front.items() if value is not None]
     text = ("---\n" + "".join(lines) + "---\n" if lines else "") + body
-    return text.encode("utf-8", "replace")
+    try:
+        return text.encode("utf-8", "surrogateescape")  # bytes from a pipe stay what they were
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
 
 
 def set_key(raw: bytes, key: str, value: object | None) -> bytes:

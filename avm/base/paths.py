@@ -103,6 +103,11 @@ def is_hidden_name(name: str) -> bool:
     return name.startswith(".")
 
 
+def in_dot_git(rel: str) -> bool:
+    """Whether `rel` is the vault's own `.git` or in it (any letter case: macOS folds it)."""
+    return rel.partition("/")[0].lower() == ".git"
+
+
 def is_editor_name(name: str) -> bool:
     """Whether `name` is an editor's or AVM's temporary file (vim, emacs, LibreOffice)."""
     return (

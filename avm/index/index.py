@@ -209,6 +209,16 @@ class Index:
         )
         return [(row["target"], row["path"]) for row in self._rows(query)]
 
+    def supersedes(self, where: Filter) -> list[tuple[str, str]]:
+        """(path, target as written) of every memory that says it supersedes another."""
+        condition, values = where.sql()
+        rows = self._rows(
+            "SELECT m.path, l.target FROM link AS l JOIN memory_at AS m ON m.id = l.memory_id"
+            f" WHERE l.kind = 'supersedes' AND {condition} ORDER BY m.path, l.target",
+            values,
+        )
+        return [(row["path"], row["target"]) for row in rows]
+
     def counts(self, where: Filter) -> Counts:
         """How much `where` lets through."""
         rows = self.list_memories(where)

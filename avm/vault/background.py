@@ -54,14 +54,25 @@ class BackgroundCommitter:
         """
         self._stop.set()
         self._thread.join()
-        try:
-            if flush and self._authors.size() and (self._lock or self._take_lock()):
-                return self._committer.commit(now=True)
-            return None
-        finally:
-            if self._lock:
-                self._lock.release()
-                self._lock = None
+        report: Report | None = None
+        size = -1
+        # Whoever found the lock held while we committed has left its writes to us: look again
+        # after letting go, as long as there is something that a round can settle.
+        while flush and (left := self._authors.size()) and left != size:
+            if not (self._lock or self._take_lock()):
+                break
+            size = left
+            try:
+                report = self._committer.commit(now=True)
+            finally:
+                self._release()
+        self._release()
+        return report
+
+    def _release(self) -> None:
+        if self._lock:
+            self._lock.release()
+            self._lock = None
 
     def _take_lock(self) -> bool:
         self._lock = try_lock(self._lock_path)

@@ -1,0 +1,17 @@
+"""The only façade: AVM and AgentMemory. Every door goes through here; so does the access check."""
+
+from avm.api.avm import AVM, open_avm
+from avm.api.results import Hit, Info, Recalled, Remembered, Stats
+from avm.api.view import AgentMemory, View
+
+__all__ = [
+    "AVM",
+    "AgentMemory",
+    "Hit",
+    "Info",
+    "Recalled",
+    "Remembered",
+    "Stats",
+    "View",
+    "open_avm",
+]

@@ -1,0 +1,124 @@
+"""Opening a vault: the owner's view of it, and agents' views from there."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from avm.api.status import Status, status_of
+from avm.api.store import Store
+from avm.api.view import AgentMemory, View
+from avm.base import config as configuration
+from avm.base.access import OWNER
+from avm.base.errors import AVMError, NoVaultError
+from avm.vault import init
+from avm.vault.committer import Report
+from avm.vault.location import config_file, is_vault, open_vault, vault_around
+
+
+class AVM(View):
+    """A vault, as its owner sees it: everything. `agent_memory` gives an agent's view.
+
+    `path`, else `$AVM_VAULT`, else the vault around the current folder, else `~/avm`. An absent or
+    empty folder given as `path`, and the default, become a vault; anything else that is none raises
+    NoVaultError. `semantic` is `auto` (embeddings when they are ready), `wait` or `off`.
+
+    Writes are committed in the background, the last at `close` or at the end of the process.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, semantic: str | None = None):
+        store = open_store(path, {"semantic": semantic}, create=True, lasting=True)
+        super().__init__(store, OWNER)
+        self._finalizer = weakref.finalize(self, _close_quietly, store)
+
+    def agent_memory(self, name: str) -> AgentMemory:
+        """The memory of the agent `name`: `[a-z0-9][a-z0-9_-]{0,62}`. Raises UsageError."""
+        return AgentMemory(self.store, name)
+
+    def view(self, agent: str | None) -> View:
+        """An agent's view, or this one for None."""
+        return self if agent is None else self.agent_memory(agent)
+
+    def commit(self, message: str | None = None) -> Report:
+        """Commit everybody's memories now. Raises RepositoryError."""
+        return self.store.committer.commit(now=True, people=True, subject=message)
+
+    def index(self, *, wait: bool = False, progress: Any = None) -> tuple[int, int]:
+        """Bring the index up to date; with `wait` compute every embedding too.
+
+        `progress(stage, done, total)`; stages are `files` and `embeddings`. Returns (passages with
+        an embedding, passages). Raises ModelError if the model is missing or fails.
+        """
+        report = progress or (lambda stage, done, total: None)
+        self.store.index.refresh(lambda done, total: report("files", done, total))
+        if wait:
+            self.store.semantic.embed_missing(lambda d, t: report("embeddings", d, t))
+        return self.store.index.vector_counts()
+
+    def status(self) -> Status:
+        """What is indexed, waiting, unparsable."""
+        return status_of(self.store)
+
+    def close(self) -> Report | None:
+        """Commit what waits and let go of everything; the last commit round's report, if any."""
+        self._finalizer.detach()
+        return self.store.close()
+
+    def __enter__(self) -> AVM:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"AVM({str(self.store.vault.root)!r})"
+
+
+def open_avm(
+    path: str | os.PathLike[str] | None, arguments: Mapping[str, Any], *, lasting: bool
+) -> AVM:
+    """For doors: a vault that must be one already (but for the default), with config arguments.
+
+    `lasting`: the process may stay, so starting the model ahead of need is worth it.
+    """
+    avm = AVM.__new__(AVM)
+    store = open_store(path, arguments, create=False, lasting=lasting)
+    View.__init__(avm, store, OWNER)
+    avm._finalizer = weakref.finalize(avm, _close_quietly, store)
+    return avm
+
+
+def open_store(
+    path: str | os.PathLike[str] | None,
+    arguments: Mapping[str, Any],
+    *,
+    create: bool,
+    lasting: bool,
+) -> Store:
+    """Find the vault (made if it may be), read the configuration, open. Raises AVMError."""
+    first = configuration.from_process(arguments)
+    root = Path(path).expanduser() if path is not None else first["vault"]
+    if root is None:
+        root = vault_around(Path.cwd())
+        if root is None:
+            root, create = configuration.default_vault(), True
+    elif path is None:
+        create = False
+    root = Path(os.path.abspath(root))
+    if not is_vault(root.resolve()):
+        if not (create and init.is_absent_or_empty(root)):
+            raise NoVaultError(f"no vault at {root}: avm init {root}")
+        init.make(root)
+    config = configuration.from_process(arguments, config_file(root.resolve()))
+    return Store(open_vault(root, config["state_dir"]), config, lasting=lasting)
+
+
+def _close_quietly(store: Store) -> None:
+    """At the end of a process that did not close: memories are files already, commits can wait."""
+    try:
+        store.close()
+    except AVMError:
+        return

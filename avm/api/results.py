@@ -1,0 +1,64 @@
+"""What the API answers with. Paths are vault paths: `/memory/…`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A memory that was written, or was there already; `hints` are lines worth showing."""
+
+    path: str
+    hints: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A memory that matches. `score` is 0–1 of the best hit; compare it within one answer only."""
+
+    path: str
+    score: float
+    snippet: str
+    title: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """An answer within its budget. `tokens` is an upper bound of its o200k tokens; `ranked_by` is
+    `text` or `text+vectors`."""
+
+    text: str
+    tokens: int
+    passages: int
+    memories: int
+    ranked_by: str
+
+
+@dataclass(frozen=True)
+class Info:
+    """A memory in a list. `expires` is None for one that stays; `size` is in bytes."""
+
+    path: str
+    title: str
+    importance: float | None
+    changed: datetime
+    expires: datetime | None
+    agent: str | None
+    pinned: bool
+    size: int
+
+
+@dataclass(frozen=True)
+class Stats:
+    """How much there is to see. `bytes` counts whole files."""
+
+    memories: int
+    bytes: int
+    tags: int
+    folders: dict[str, int]

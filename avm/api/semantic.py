@@ -1,0 +1,98 @@
+"""Meaning: the embedding model's worker, the vectors of passages, the vector of a query."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from avm.base.config import Config, hub_cache
+from avm.base.errors import ModelError
+from avm.embed.model_folder import MODEL_ID, find_model_folder, semantic_installed
+from avm.embed.worker_client import WorkerEmbedder
+from avm.index.index import Index
+from avm.recall.candidates import QueryVector
+from avm.vault.location import Vault
+
+_log = logging.getLogger(__name__)
+#: What a recall waits for its query's vector before it ranks by text.
+_IMPATIENT_SECONDS = 0.15
+#: Loading the model takes about 6 s on two cores; ten times that is no machine worth waiting for.
+_PATIENT_SECONDS = 60.0
+_BATCH = 64
+_BATCH_SECONDS = 120.0
+INSTALL_HINT = "semantic search is off: pip install 'avm-memory[semantic]', then avm index --wait"
+
+
+class Semantic:
+    """The model as one vault uses it. Never in this process: the worker is a program of its own."""
+
+    def __init__(self, vault: Vault, config: Config, index: Index, *, lasting: bool) -> None:
+        self._mode: str = config["semantic"]
+        self._configured: Path | None = config["model"]
+        self._index = index
+        self._lasting = lasting
+        self._log_file = vault.state_dir / "model.log"
+        self._guard = threading.Lock()
+        self._worker: WorkerEmbedder | None = None
+
+    def describe(self) -> str:
+        """One line on whether meaning takes part, and what to do if it does not."""
+        if self._mode == "off":
+            return "off (configured)"
+        if not semantic_installed():
+            return INSTALL_HINT
+        try:
+            return f"{MODEL_ID} in {find_model_folder(self._configured, hub_cache())}"
+        except ModelError as err:
+            return str(err)
+
+    def query_vector(self, text: str, *, patient: bool = False) -> QueryVector | None:
+        """The vector of a query, None if it is not to be had in time.
+
+        `patient` (and the mode `wait`) waits for the model to load; else a process that stays
+        starts it and waits 0.15 s, and one that does not leaves it.
+        """
+        patient = patient or self._mode == "wait"
+        if self._mode == "off" or not (patient or self._lasting):
+            return None
+        if not semantic_installed() or self._index.vector_counts(MODEL_ID)[0] == 0:
+            return None
+        timeout = _PATIENT_SECONDS if patient else _IMPATIENT_SECONDS
+        try:
+            return QueryVector(self._model().embed([text], timeout=timeout)[0], MODEL_ID)
+        except ModelError as err:
+            _log.info("query ranked by text: %s", err)
+            return None
+
+    def embed_missing(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Compute the vectors that are missing, newest first. Raises ModelError."""
+        if not semantic_installed():
+            raise ModelError(INSTALL_HINT)
+        have, total = self._index.vector_counts(MODEL_ID)
+        while batch := self._index.without_vector(MODEL_ID, _BATCH):
+            if progress:
+                progress(have, total)
+            texts = [item.text for item in batch]
+            vectors = self._model().embed(texts, timeout=_BATCH_SECONDS)
+            keys = [item.hash for item in batch]
+            self._index.store_vectors(MODEL_ID, zip(keys, vectors, strict=True))
+            have += len(batch)
+        if progress:
+            progress(have, total)
+        self._index.forget_unused_vectors()
+
+    def close(self) -> None:
+        """End the worker, if it was started."""
+        with self._guard:
+            worker, self._worker = self._worker, None
+        if worker:
+            worker.close()
+
+    def _model(self) -> WorkerEmbedder:
+        with self._guard:
+            if self._worker is None:
+                folder = find_model_folder(self._configured, hub_cache())
+                self._worker = WorkerEmbedder(folder, log_file=self._log_file)
+            return self._worker

@@ -1,0 +1,155 @@
+"""What all views of one vault share: files, index, journal, committer, model."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from avm.api.semantic import Semantic
+from avm.base import atomic, memory_file, paths
+from avm.base.config import Config
+from avm.base.errors import AccessError, AVMError, ExistsError, UsageError
+from avm.index.index import Index
+from avm.vault import files
+from avm.vault.authors import Authors, Entry
+from avm.vault.background import BackgroundCommitter
+from avm.vault.committer import Committer, Report
+from avm.vault.files import Stamp
+from avm.vault.location import Vault
+
+#: Enough of a file to hold the longest front matter that is read.
+_HEAD_BYTES = memory_file.MAX_FRONT_BYTES + 1024
+
+
+class Store:
+    """One vault, opened. `lasting`: this process may stay, so it is worth starting the model."""
+
+    def __init__(self, vault: Vault, config: Config, *, lasting: bool) -> None:
+        self.vault = vault
+        self.config = config
+        self.index = Index(vault)
+        self.semantic = Semantic(vault, config, self.index, lasting=lasting)
+        self.committer = Committer(vault, config)
+        self._authors = Authors(vault)
+        self._background: BackgroundCommitter | None = None
+        self._starting = threading.Lock()
+        self._endings: dict[str, tuple[Stamp, float | None]] = {}
+
+    def now(self) -> float:
+        """Seconds since the epoch, by AVM's clock."""
+        return self.config.clock.timestamp()
+
+    def commit_in_background(self, held: Callable[[], Collection[str]] = tuple) -> None:
+        """Start the committing thread, once; `held` names paths that are open for writing."""
+        with self._starting:
+            if self._background is None:
+                self._background = BackgroundCommitter(self.vault, self.config, held)
+                self._background.start()
+
+    def close(self) -> Report | None:
+        """Commit what waits (unless another process does), end the model, close the index.
+
+        Returns the commit round's report, if there was one. Raises RepositoryError.
+        """
+        try:
+            with self._starting:
+                background, self._background = self._background, None
+            return background.stop() if background else None
+        finally:
+            self.semantic.close()
+            self.index.close()
+
+    def record(self, rel: str, agent: str | None, op: str) -> None:
+        """Note who wrote `rel`, after the file is in place."""
+        self._authors.record(Entry(rel, agent, op, self.now()), fsync=self.config.fsync)
+
+    def write_new(self, rel: str, data: bytes) -> bool:
+        """Create a file; False if the name is taken. Raises AccessError, UsageError."""
+        target = self._place(rel)
+        try:
+            atomic.write_new(target, data, fsync=self.config.fsync)
+        except FileExistsError:
+            return False
+        except OSError as err:
+            raise _cannot_write(rel, err) from None
+        return True
+
+    def replace(self, rel: str, data: bytes) -> None:
+        """Write a whole file over what is there. Raises AccessError, ExistsError, UsageError."""
+        target = self._place(rel)
+        if target.is_symlink():
+            raise AccessError(f"{paths.display(rel)} is a symbolic link: AVM does not write to it")
+        if target.is_dir():
+            raise ExistsError(f"{paths.display(rel)} is a folder")
+        try:
+            atomic.replace(target, data, fsync=self.config.fsync)
+        except OSError as err:
+            raise _cannot_write(rel, err) from None
+
+    def ends(self, rel: str, status: os.stat_result | None = None) -> float | None:
+        """When the memory at `rel` expires, None if it does not; exact for the bytes on disk.
+
+        Looks at the front matter once a version of the file; only a `ttl` without `created` needs
+        the index, which knows when the file was added.
+        """
+        if not paths.is_memory_name(paths.name_of(rel)):
+            return None
+        if status is None:
+            status = files.regular_file(self.vault, rel)
+        if status is None or not stat.S_ISREG(status.st_mode):
+            return None
+        stamp = Stamp.of(status)
+        cached = self._endings.get(rel)
+        if cached is None or cached[0] != stamp:
+            cached = (stamp, self._read_ending(rel))
+            self._endings[rel] = cached
+        return cached[1]
+
+    def has_ended(self, rel: str, status: os.stat_result | None = None) -> bool:
+        """Whether the memory at `rel` has expired by now."""
+        ends = self.ends(rel, status)
+        return ends is not None and ends <= self.now()
+
+    def _read_ending(self, rel: str) -> float | None:
+        try:
+            with self.vault.path(rel).open("rb") as file:
+                head = file.read(_HEAD_BYTES)
+        except OSError:
+            return None
+        if b"expires" not in head and b"ttl" not in head:
+            return None
+        front = memory_file.parse(head, max_body=0).front
+        if front.expires is not None:
+            return front.expires.timestamp()
+        if front.ttl is None:
+            return None
+        if front.created is not None:
+            return front.created.timestamp() + front.ttl.total_seconds()
+        self.index.refresh()
+        row = self.index.memory(rel)
+        return row.ends if row else None
+
+    def _place(self, rel: str) -> Path:
+        """Where `rel` is to be written; makes its folders. Links on the way are not followed."""
+        place = self.vault.root
+        *folders, name = rel.split("/")
+        for folder in folders:
+            place = place / folder
+            try:
+                mode = place.lstat().st_mode
+            except FileNotFoundError:
+                place.mkdir(exist_ok=True)
+                continue
+            except OSError as err:
+                raise _cannot_write(rel, err) from None
+            if not stat.S_ISDIR(mode):
+                shown = paths.display(str(place.relative_to(self.vault.root)))
+                raise AccessError(f"{shown} is no folder: cannot write {paths.display(rel)}")
+        return place / name
+
+
+def _cannot_write(rel: str, err: OSError) -> AVMError:
+    return UsageError(f"cannot write {paths.display(rel)}: {err.strerror}")

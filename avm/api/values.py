@@ -1,0 +1,90 @@
+"""Checking what callers pass: each refusal names the value and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from avm.base import paths
+from avm.base.errors import UsageError
+from avm.base.times import parse_duration
+
+
+def text(value: object) -> str:
+    """The text of a memory: a str that is not blank."""
+    if not isinstance(value, str):
+        raise UsageError(f"text is a {type(value).__name__}: give a str")
+    if not value.strip():
+        raise UsageError("text is empty: there is nothing to remember")
+    return value
+
+
+def title(value: object) -> str | None:
+    """A title: one line that is not blank, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip() or len(value.splitlines()) != 1:
+        raise UsageError(f"title {value!r}: give one line of text")
+    return value.strip()
+
+
+def importance(value: object) -> float | None:
+    """An importance from 0.0 to 1.0, or None."""
+    if value is None:
+        return None
+    try:
+        number = float(value) if not isinstance(value, bool) else -1.0  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0.0 <= number <= 1.0:
+        raise UsageError(f"importance {value!r}: give a number from 0.0 to 1.0")
+    return number
+
+
+def tags(value: str | Iterable[str] | None) -> list[str]:
+    """Tags: names, or one str of names with commas between them; a leading `#` is taken off."""
+    if value is None:
+        return []
+    items = value.split(",") if isinstance(value, str) else list(value)
+    found = []
+    for item in items:
+        name = item.strip().lstrip("#") if isinstance(item, str) else ""
+        if not name or any(c.isspace() or c in ",[]{}\"'" for c in name):
+            raise UsageError(f"tag {item!r}: a tag is one word, such as trading or risk/fx")
+        found.append(name)
+    return list(dict.fromkeys(found))
+
+
+def ttl(value: str | timedelta | None) -> timedelta | None:
+    """A time to live: a duration such as `30d`, or None for ever."""
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        if value <= timedelta(0):
+            raise UsageError(f"ttl {value}: give a time that is longer than nothing")
+        return value
+    try:
+        return parse_duration(str(value))
+    except UsageError as err:
+        raise UsageError(f"ttl: {err}") from None
+
+
+def folder(namespace: object, sub_folder: object, home: str) -> str:
+    """The folder (a rel) of a new memory: `namespace` is under shared, else it is `home`."""
+    base = home
+    if namespace is not None:
+        base = f"{paths.SHARED}/{paths.clean_folder(str(namespace), 'namespace')}"
+    if sub_folder is not None:
+        base = f"{base}/{paths.clean_folder(str(sub_folder), 'folder')}"
+    return base
+
+
+def positive(value: object, what: str) -> int:
+    """A whole number of 1 or more."""
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise UsageError(f"{what} {value!r}: give a whole number of 1 or more")
+    return number

@@ -1,0 +1,64 @@
+"""Attributes and directory entries, as any door (FUSE, a shell command) can use them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What `stat` says of a path. Times in nanoseconds since the epoch, size in bytes."""
+
+    st_mode: int
+    st_ino: int
+    st_dev: int
+    st_nlink: int
+    st_uid: int
+    st_gid: int
+    st_rdev: int
+    st_size: int
+    st_blksize: int
+    st_blocks: int
+    st_atime_ns: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Attributes:
+        """The attributes of a real file."""
+        return cls(
+            status.st_mode,
+            status.st_ino,
+            status.st_dev,
+            status.st_nlink,
+            status.st_uid,
+            status.st_gid,
+            status.st_rdev,
+            status.st_size,
+            status.st_blksize,
+            status.st_blocks,
+            status.st_atime_ns,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+        )
+
+    @classmethod
+    def virtual(cls, *, inode: int, mode: int, size: int, time_ns: int) -> Attributes:
+        """The attributes of something that is on no disk, owned by this process's user."""
+        links = 2 if stat.S_ISDIR(mode) else 1
+        owner, group = os.getuid(), os.getgid()
+        return cls(
+            mode, inode, 0, links, owner, group, 0, size, 4096, -(-size // 512),
+            time_ns, time_ns, time_ns,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name in a folder: `mode` holds the type bits only."""
+
+    name: str
+    inode: int
+    mode: int

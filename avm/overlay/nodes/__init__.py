@@ -1,0 +1,18 @@
+"""The one table of virtual nodes: it drives parsing, `:help` and docs/nodes.md."""
+
+from __future__ import annotations
+
+from avm.overlay.names import Node
+from avm.overlay.nodes import help as help_node
+from avm.overlay.nodes import meta, recall, search, stats, tags
+
+NODES: tuple[Node, ...] = (
+    search.NODE,
+    recall.NODE,
+    tags.NODE,
+    stats.NODE,
+    help_node.NODE,
+    meta.NODE,
+)
+BY_NAME = {(node.place, node.name): node for node in NODES}
+help_node.TABLE.extend(NODES)

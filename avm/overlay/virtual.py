@@ -1,0 +1,103 @@
+"""Answering virtual nodes, with a memo so that the calls behind one `cat` compute once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from avm.api import View
+from avm.base import paths
+from avm.base.errors import NotFoundError
+from avm.overlay.names import Asked, parse
+from avm.overlay.nodes import BY_NAME
+
+#: A `cat` is a lookup, a getattr, an open: all within this. Longer would keep an answer that was
+#: ranked before the model was ready.
+_MEMO_SECONDS = 2.0
+_MEMO_ENTRIES = 64
+
+
+@dataclass(frozen=True)
+class _Memo:
+    generation: int
+    until: float  # time.monotonic
+    ends: float | None  # the next expiry: the answer lapses with it
+    data: bytes
+
+    def lasts(self, now: float) -> bool:
+        return time.monotonic() < self.until and (self.ends is None or now < self.ends)
+
+
+def asked_by(rel: str) -> tuple[Asked, str] | None:
+    """The virtual node that `rel` names, with the rel of the folder or file it is on; else None."""
+    asked = parse(paths.name_of(rel), BY_NAME)
+    if asked is None:
+        return None
+    folder = paths.parent(rel)
+    on = f"{folder}/{asked.on}" if folder and asked.on else asked.on or folder
+    return asked, on
+
+
+def read(view: View, path: str) -> bytes:
+    """The bytes of a file or of a virtual node's answer, with no mount. Raises AVMError."""
+    rel = paths.clean_rel(path)
+    found = asked_by(rel)
+    if found is None:
+        return view.read_bytes(rel)
+    return answer(view, *found)
+
+
+def answer(view: View, asked: Asked, on: str) -> bytes:
+    """The text of a node. Raises NotFoundError if what it is on does not exist for the viewer."""
+    if asked.node.place == "file":
+        if not view.exists(on):
+            raise NotFoundError(f"no memory at {paths.display(on)}")
+    elif not folder_exists(view, on):
+        raise NotFoundError(f"no folder at {paths.display(on)}")
+    text = asked.node.render(view, on, dict(asked.arguments))
+    return text.encode("utf-8", "replace")
+
+
+def folder_exists(view: View, rel: str) -> bool:
+    """Whether the folder `rel` exists for the viewer, on disk or as a placeholder."""
+    if paths.in_dot_git(rel) or not view.viewer.shows_folder(rel):
+        return False
+    return is_placeholder(rel) or view.store.vault.path(rel).is_dir()
+
+
+def is_placeholder(rel: str) -> bool:
+    """Whether `rel` is a folder that looks real before it is."""
+    return rel in paths.SKELETON or (
+        paths.parent(rel) == paths.PRIVATE and paths.is_agent_name(paths.name_of(rel))
+    )
+
+
+class Answers:
+    """`answer` with the memo."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._memos: OrderedDict[tuple[object, ...], _Memo] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def get(self, asked: Asked, on: str) -> bytes:
+        """The text of a node; at most 2 s old, and never older than the last write or expiry."""
+        index = self._view.store.index
+        index.refresh()
+        now, generation = self._view.store.now(), index.generation()
+        key = (asked.node.name, asked.on, on, asked.arguments)
+        with self._guard:
+            memo = self._memos.get(key)
+        if memo and memo.generation == generation and memo.lasts(now):
+            return memo.data
+        ends = index.next_end(now)
+        data = answer(self._view, asked, on)
+        memo = _Memo(generation, time.monotonic() + _MEMO_SECONDS, ends, data)
+        with self._guard:
+            self._memos[key] = memo
+            self._memos.move_to_end(key)
+            while len(self._memos) > _MEMO_ENTRIES:
+                self._memos.popitem(last=False)
+        return data

@@ -1,0 +1,101 @@
+"""Which passages may answer: from full text and from embeddings, filtered before every top-k."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from avm.index.index import Index, MemoryRow, PassageRow
+from avm.index.text import Filter
+from avm.recall import scoring
+from avm.recall.links import Resolver
+from avm.recall.query import Query
+from avm.recall.scoring import Evidence, Scale, ScoringStrategy
+
+#: Passages looked at from each source.
+_DEPTH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A passage with its memory and its score."""
+
+    memory: MemoryRow
+    passage: PassageRow
+    score: float
+
+
+@dataclass(frozen=True)
+class QueryVector:
+    """A query as the model `model` sees it: float32 bytes of length 1."""
+
+    data: bytes
+    model: str
+
+
+def find(
+    index: Index,
+    query: Query,
+    where: Filter,
+    strategy: ScoringStrategy,
+    vector: QueryVector | None,
+) -> list[Candidate]:
+    """The passages that may answer `query`, best first; superseded memories are left out."""
+    evidence = _evidence(index, query, where, vector)
+    passages = index.passages(evidence)
+    memories = index.memories({passage.memory_id for passage in passages.values()})
+    superseded = superseded_paths(index, where)
+    scale = Scale.of(list(evidence.values()))
+    found = []
+    for chunk_id, passage in passages.items():
+        memory = memories[passage.memory_id]
+        if memory.path in superseded:
+            continue
+        relevant = scoring.relevance(evidence[chunk_id], scale, vectors=vector is not None)
+        days = scoring.age_days(memory.changed, where.now)
+        value = scoring.score(strategy, relevant, memory.importance, days)
+        found.append(Candidate(memory, passage, value))
+    return in_order(found)
+
+
+def standing(index: Index, where: Filter, strategy: ScoringStrategy) -> list[Candidate]:
+    """What matters with no question asked: pinned first, then important and recent memories."""
+    superseded = superseded_paths(index, where)
+    scored = []
+    for memory in index.list_memories(where):
+        if memory.path not in superseded:
+            days = scoring.age_days(memory.changed, where.now)
+            value = scoring.score(strategy, 1.0, memory.importance, days)
+            scored.append((memory.pinned * 10 + value, memory))
+    scored.sort(key=lambda pair: (-pair[0], pair[1].path))
+    best = scored[:_DEPTH]
+    opening: dict[int, PassageRow] = {}
+    for passage in index.passages_of([memory.id for _, memory in best]):
+        opening.setdefault(passage.memory_id, passage)
+    return [Candidate(memory, opening[memory.id], value) for value, memory in best]
+
+
+def in_order(found: list[Candidate]) -> list[Candidate]:
+    """Best first; ties by path and place, so that every door answers alike."""
+    return sorted(found, key=lambda c: (-c.score, c.memory.path, c.passage.ordinal))
+
+
+def superseded_paths(index: Index, where: Filter) -> set[str]:
+    """The memories that another one, visible too, says it supersedes."""
+    claims = index.supersedes(where)
+    if not claims:
+        return set()
+    resolver = Resolver(index, where)
+    resolved = {(path, resolver.resolve(target, path)) for path, target in claims}
+    return {old for new, old in resolved if old is not None and old != new}
+
+
+def _evidence(
+    index: Index, query: Query, where: Filter, vector: QueryVector | None
+) -> dict[int, Evidence]:
+    texts = {hit.chunk_id: hit.score for hit in index.search(query.words, where, _DEPTH)}
+    cosines: dict[int, float] = {}
+    if vector is not None:
+        for chunk_id, cosine in index.nearest(vector.data, vector.model, where, _DEPTH):
+            if cosine >= scoring.MIN_COSINE or chunk_id in texts:
+                cosines[chunk_id] = cosine
+    return {i: Evidence(texts.get(i), cosines.get(i)) for i in {**texts, **cosines}}

@@ -1,0 +1,152 @@
+"""Passages into a token budget, as markdown that an agent can read at once.
+
+The budget is hard, header included. Passages stand between fences longer than any in the text, so
+that a memory that says "ignore your instructions" is seen as the quotation it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from avm.recall.candidates import Candidate
+from avm.recall.tokens import count_tokens
+
+_TICKS = re.compile(r"`{3,}")
+_WORD_END = re.compile(r"\S+\s*")
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What `recall` answers. `tokens` is an upper bound of its o200k tokens."""
+
+    text: str
+    tokens: int
+    passages: int
+    memories: int
+
+
+def pack(candidates: Sequence[Candidate], max_tokens: int, ranked_by: str) -> Packed:
+    """Take the best passages that fit into `max_tokens`; the first is cut if even it does not.
+
+    The same text is packed once. `ranked_by` (`text`, `text+vectors`) goes into the header.
+    """
+    matching = len({c.memory.id for c in candidates})
+    chosen: list[Candidate] = []
+    seen: set[str] = set()
+    used = count_tokens(_header(len(candidates), matching, matching, max_tokens, ranked_by))
+    for candidate in candidates:
+        text = candidate.passage.text.strip()
+        if not text or text in seen:
+            continue
+        cost = count_tokens(_render([candidate]))
+        if used + cost <= max_tokens:
+            chosen.append(candidate)
+            seen.add(text)
+            used += cost
+    while chosen:
+        packed = _finish(chosen, matching, ranked_by)
+        if packed.tokens <= max_tokens:
+            return packed
+        chosen.pop()
+    return _cut_to_fit(candidates, matching, max_tokens, ranked_by)
+
+
+def fit_line(text: str, max_tokens: int) -> str:
+    """The longest run of whole words from the start of `text` within `max_tokens`."""
+    words = _WORD_END.findall(text)
+    low, high = 0, len(words)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if count_tokens("".join(words[:middle]).rstrip()) <= max_tokens:
+            low = middle
+        else:
+            high = middle - 1
+    return "".join(words[:low]).rstrip()
+
+
+def _cut_to_fit(
+    candidates: Sequence[Candidate], matching: int, max_tokens: int, ranked_by: str
+) -> Packed:
+    """The start of the best passage, when no passage fits whole; empty if not even that does."""
+    for candidate in candidates:
+        if not candidate.passage.text.strip():
+            continue
+        low, high = 0, len(candidate.passage.text)
+        best: Packed | None = None
+        while low < high:
+            middle = (low + high + 1) // 2
+            packed = _finish([_shortened(candidate, middle)], matching, ranked_by)
+            if packed.tokens <= max_tokens:
+                low, best = middle, packed
+            else:
+                high = middle - 1
+        return best or Packed("", 0, 0, 0)
+    return Packed("", 0, 0, 0)
+
+
+def _shortened(candidate: Candidate, length: int) -> Candidate:
+    passage = candidate.passage
+    text = passage.text[:length]
+    blank = max(text.rfind(" "), text.rfind("\n"))
+    if length < len(passage.text):
+        text = (text[:blank] if blank > 0 else text).rstrip() + " …"
+    last = passage.first_line + text.count("\n")
+    shorter = type(passage)(
+        passage.id, passage.memory_id, passage.ordinal, passage.first_line, last, text
+    )
+    return Candidate(candidate.memory, shorter, candidate.score)
+
+
+def _finish(chosen: Sequence[Candidate], matching: int, ranked_by: str) -> Packed:
+    body = _render(chosen)
+    memories = len({candidate.memory.id for candidate in chosen})
+    tokens = 0
+    for _ in range(4):  # the header names the count that it is part of
+        text = _header(len(chosen), memories, matching, tokens, ranked_by) + body
+        counted = count_tokens(text)
+        if counted <= tokens:
+            break
+        tokens = counted
+    return Packed(text, max(tokens, counted), len(chosen), memories)
+
+
+def _header(passages: int, memories: int, matching: int, tokens: int, ranked_by: str) -> str:
+    return (
+        f"{_plural(passages, 'passage')} from {memories} of {_plural(matching, 'memory')},"
+        f" {tokens} tokens, ranked by {ranked_by}\n"
+    )
+
+
+def _plural(count: int, noun: str) -> str:
+    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{count} {noun if count == 1 else many}"
+
+
+def _render(chosen: Sequence[Candidate]) -> str:
+    """Grouped by memory in order of the best passage; inside one, by line."""
+    groups: dict[int, list[Candidate]] = {}
+    for candidate in chosen:
+        groups.setdefault(candidate.memory.id, []).append(candidate)
+    parts = []
+    for group in groups.values():
+        group.sort(key=lambda c: c.passage.ordinal)
+        memory = group[0].memory
+        date = datetime.fromtimestamp(memory.changed, UTC).date().isoformat()
+        for number, candidate in enumerate(group):
+            passage = candidate.passage
+            lines = f"#L{passage.first_line}"
+            if passage.last_line > passage.first_line:
+                lines += f"-{passage.last_line}"
+            place = f"\n{memory.path}{lines} {date}" if number == 0 else lines
+            parts.append(f"{place}\n{_fenced(passage.text)}\n")
+    return "".join(parts)
+
+
+def _fenced(text: str) -> str:
+    text = text.strip("\n")
+    longest = max((len(run) for run in _TICKS.findall(text)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}\n{text}\n{fence}"

@@ -1,0 +1,24 @@
+"""A line of a passage that shows why it matches."""
+
+from __future__ import annotations
+
+from avm.recall.query import parse
+
+_WIDTH = 160
+
+
+def snippet(text: str, query: str) -> str:
+    """The line of `text` that holds the most words of `query`, cut to about 160 characters."""
+    words = parse(query).words
+    wanted = [word.casefold() for word in (*words.words, *words.cjk)]
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    lines = [line for line in lines if line.strip("#-*`~>| ")]
+    if not lines:
+        return ""
+    best = max(lines, key=lambda line: sum(word in line.casefold() for word in wanted))
+    if len(best) <= _WIDTH:
+        return best
+    places = [at for word in wanted if (at := best.casefold().find(word)) >= 0]
+    start = max(0, min(places, default=0) - _WIDTH // 3)
+    end = start + _WIDTH
+    return ("…" if start else "") + best[start:end].strip() + ("…" if end < len(best) else "")

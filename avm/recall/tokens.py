@@ -1,0 +1,208 @@
+"""Counts tokens: a proven upper bound of what OpenAI's ``o200k_base`` encoding yields.
+
+`count_tokens` takes a `str` and returns an `int`, in tokens. It never undercounts, whatever the
+text, and needs nothing but the standard library. The whole vocabulary (200,000 byte strings) would
+be megabytes; `o200k_table.bin` holds about a quarter of it, chosen so that English is counted to
+within a few per cent and every other text is still bounded.
+
+The encoder splits text into pieces by a regular expression, then merges the UTF-8 bytes of each
+piece pairwise: always the adjacent pair that forms the token of lowest rank (leftmost first), until
+no adjacent pair forms a token. The bound for a piece rests on five facts:
+
+1. A piece that is itself a token counts 1.
+2. Each merge lowers the count by one. While a pair of rank below K exists, the encoder merges no
+   other, so merging with the first K tokens alone retraces the encoder's own first steps, and what
+   is left can only shrink.
+3. At the end no two neighbours form a token. So where two neighbours left over by (2) are known to
+   form one, the encoder removes their boundary or the boundary at either end of the pair. Pairs
+   whose boundaries are all distinct thus prove one further merge each.
+4. A few tokens, the straddlers, reach over a character boundary and end within a character. In a
+   piece that contains none, bytes of different characters only meet as whole characters, and every
+   token of several such characters ranks above the tokens of its characters. So characters that
+   are tokens may be formed before all else: no other merge comes out differently.
+5. Otherwise, a token has at least one byte: tokens are never more than bytes.
+
+The split is the encoder's own. Where it depends on the version of the Unicode database (letters
+newer than Unicode 3.2, code points still unassigned) the whole word is counted in bytes (5).
+
+Counts add up exactly, ``count_tokens(a + b) == count_tokens(a) + count_tokens(b)``, where no piece
+can span the seam: `a` ends in a line break and `b` begins with neither white space nor "/", or `a`
+ends in an ASCII letter or digit and `b` begins with white space. Elsewhere, count the whole.
+
+Special tokens such as ``<|endoftext|>`` count as the ordinary text they are.
+"""
+
+import re
+import unicodedata
+import zlib
+from functools import cache, lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+# The split works on the text's shape: a string of the same length that has, for each character
+# outside printable ASCII, an ASCII stand-in of the same class. Python's `re` has no \p{...}.
+_CASELESS, _MARK, _UNTRUSTED = "\x01", "\x02", "\x03"
+_SHAPE_OF_CATEGORY = {
+    "Lu": "A", "Lt": "A", "Ll": "a", "Lm": _CASELESS, "Lo": _CASELESS,
+    "Mn": _MARK, "Mc": _MARK, "Me": _MARK, "Nd": "0", "Nl": "0", "No": "0",
+    "Zs": "\t", "Zl": "\t", "Zp": "\t", "Cn": _UNTRUSTED,
+}  # fmt: skip
+_SYMBOL = "!"
+
+_PIECE = re.compile(
+    r"[^\r\nA-Za-z0-9\x01]?[A-Z\x01\x02]*[a-z\x01\x02]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[^\r\nA-Za-z0-9\x01]?[A-Z\x01\x02]+[a-z\x01\x02]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[0-9]{1,3}"
+    r"| ?[^\sA-Za-z0-9\x01]+[\r\n/]*"
+    r"|\s*[\r\n]+"
+    r"|\s+(?!\S)"
+    r"|\s+",
+    re.ASCII,
+)
+# Places that no piece spans, whatever class the untrusted characters have.
+_SEAM = re.compile(r"(?<=[A-Za-z0-9\x01])(?=\s)|(?<=[\r\n])(?=[^\s/])", re.ASCII)
+
+_MERGE_LIMIT = 256  # parts; merging takes quadratic time, so a longer run goes unmerged
+_CACHED_PIECES = 1 << 15
+
+
+def count_tokens(text: str) -> int:
+    """An upper bound of the `o200k_base` tokens of `text`; 0 for the empty string."""
+    text = _well_formed(text)
+    shape = text.translate(_SHAPES)
+    if _UNTRUSTED not in shape:
+        return _count(text, shape)
+    edges = [0, *(seam.start() for seam in _SEAM.finditer(shape)), len(text)]
+    return sum(_count(text[start:end], shape[start:end]) for start, end in pairwise(edges))
+
+
+def _count(text: str, shape: str) -> int:
+    if _UNTRUSTED in shape:
+        return len(text.encode())
+    if shape == text:
+        return sum(map(_count_piece, _PIECE.findall(text)))
+    return sum(_count_piece(text[m.start() : m.end()]) for m in _PIECE.finditer(shape))
+
+
+@lru_cache(_CACHED_PIECES)
+def _count_piece(piece: str) -> int:
+    table = _table()
+    data = piece.encode()
+    if data in table.tokens:
+        return 1
+    parts = _first_parts(piece, data, table)
+    if len(parts) <= _MERGE_LIMIT:
+        _merge(parts, table.ranks)
+    return len(parts) - _further_merges(parts, table.tokens)
+
+
+def _first_parts(piece: str, data: bytes, table: "_Table") -> list[bytes]:
+    """The bytes of a piece, or, by fact 4, its characters as far as they are tokens."""
+    if data.isascii() or table.straddles(data):
+        return _single_bytes(data)
+    parts = []
+    for char in piece:
+        encoded = char.encode()
+        parts += [encoded] if encoded in table.tokens else _single_bytes(encoded)
+    return parts
+
+
+def _single_bytes(data: bytes) -> list[bytes]:
+    return [data[i : i + 1] for i in range(len(data))]
+
+
+def _merge(parts: list[bytes], ranks: dict[bytes, int]) -> None:
+    """Merge `parts` in place, as the encoder does, as far as `ranks` tells (fact 2)."""
+    never = len(ranks)
+    pairs = [ranks.get(left + right, never) for left, right in pairwise(parts)]
+    while pairs and (lowest := min(pairs)) < never:
+        i = pairs.index(lowest)
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+        del pairs[i]
+        if i > 0:
+            pairs[i - 1] = ranks.get(parts[i - 1] + parts[i], never)
+        if i < len(pairs):
+            pairs[i] = ranks.get(parts[i] + parts[i + 1], never)
+
+
+def _further_merges(parts: list[bytes], tokens: set[bytes]) -> int:
+    """How many merges fact 3 proves: the pairs that form tokens and share no boundary."""
+    merges = i = 0
+    while i + 1 < len(parts):
+        if parts[i] + parts[i + 1] in tokens:
+            merges += 1
+            i += 3  # the next pair whose left end is not this pair's right end
+        else:
+            i += 1
+    return merges
+
+
+def _well_formed(text: str) -> str:
+    """`text` without surrogates, which UTF-8 cannot hold: joined to a character, or U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+class _Shapes(dict[int, str]):
+    """Stand-ins by code point, for `str.translate`; filled as characters are met."""
+
+    def __missing__(self, code: int) -> str:
+        return self.setdefault(code, _shape(chr(code)))
+
+
+_SHAPES = _Shapes()
+
+
+def _shape(char: str) -> str:
+    if char.isascii():
+        return char if char.isprintable() or char in "\t\n\v\f\r" else _SYMBOL
+    if char == "\u0085":
+        return "\t"
+    if char == "ſ":  # equals "s" where case is ignored, as in the contractions
+        return "s"
+    category = unicodedata.category(char)
+    # Letters, marks and numbers that are newer may still be unassigned where the encoder runs.
+    if category[0] in "LMN" and unicodedata.ucd_3_2_0.category(char) == "Cn":
+        return _UNTRUSTED
+    return _SHAPE_OF_CATEGORY.get(category, _SYMBOL)
+
+
+class _Table(NamedTuple):
+    """What is known of the vocabulary. A piece of `o200k_table.bin`'s making: see `_table`."""
+
+    ranks: dict[bytes, int]  # the first K tokens, single bytes aside: exactly the merges of fact 2
+    tokens: set[bytes]  # every token known, whatever its rank
+    straddlers: dict[bytes, tuple[bytes, ...]]  # all there are, by their first two bytes
+
+    def straddles(self, data: bytes) -> bool:
+        """Whether `data` contains a straddler."""
+        starts = self.straddlers
+        return any(data.startswith(starts.get(data[i : i + 2], ()), i) for i in range(len(data)))
+
+
+@cache
+def _table() -> _Table:
+    """Read `o200k_table.bin`, which tests/tools/make_token_table.py makes and describes."""
+    packed = Path(__file__).with_name("o200k_table.bin").read_bytes()
+    first, straddling, kept, tails, spellings = zlib.decompress(packed).split(b"\xff\xff")
+    ranks = {token: rank for rank, token in enumerate(first.split(b"\xff"))}
+    tokens = set(ranks)
+    stem = b""
+    for keep, tail, spelled in zip(kept, tails.split(b"\xff"), spellings, strict=True):
+        stem = stem[:keep] + tail
+        tokens.update(spell(stem, spelled))
+    straddlers: dict[bytes, tuple[bytes, ...]] = {}
+    for token in straddling.split(b"\xff"):
+        straddlers[token[:2]] = (*straddlers.get(token[:2], ()), token)
+    return _Table(ranks, tokens, straddlers)
+
+
+def spell(stem: bytes, spelled: int) -> list[bytes]:
+    """The tokens that a stem of the table stands for: one for each bit set in `spelled`."""
+    capital, upper = stem.capitalize(), stem.upper()
+    spellings = (stem, b" " + stem, capital, b" " + capital, upper, b" " + upper)
+    return [spelling for bit, spelling in enumerate(spellings) if spelled >> bit & 1]
