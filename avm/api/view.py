@@ -20,6 +20,7 @@ from avm.recall import candidates, packing, query
 from avm.recall.links import Resolver
 from avm.recall.scoring import ScoringStrategy
 from avm.recall.snippets import snippet
+from avm.recall.tokens import count_tokens
 from avm.vault import files
 
 _MOST_SAME_TITLES = 10_000
@@ -126,7 +127,7 @@ class View:
         found, ranked_by = self._candidates(text, ScoringStrategy.of(strategy), folder)
         if not found:
             line = packing.fit_line(_nothing(text), budget)
-            return Recalled(line, packing.count_tokens(line), 0, 0, ranked_by)
+            return Recalled(line, count_tokens(line), 0, 0, ranked_by)
         packed = packing.pack(found, budget, ranked_by)
         return Recalled(packed.text, packed.tokens, packed.passages, packed.memories, ranked_by)
 

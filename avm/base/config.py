@@ -7,6 +7,8 @@ anything. `KEYS` drives reading, checking and `docs/configuration.md`.
 from __future__ import annotations
 
 import os
+import stat
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -125,6 +127,20 @@ def hub_cache() -> Path:
             return Path(value) / rest
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "huggingface" / "hub"
+
+
+def mount_registry() -> Path:
+    """Where mounts are noted: the user's runtime folder, else a folder of the user's own in the
+    temp folder. Raises ConfigError if that one is somebody else's."""
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    if base and os.access(base, os.W_OK):
+        return Path(base) / "avm" / "mounts"
+    own = Path(tempfile.gettempdir()) / f"avm-{os.getuid()}"
+    own.mkdir(mode=0o700, exist_ok=True)
+    status = own.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise ConfigError(f"{own} belongs to somebody else: set XDG_RUNTIME_DIR")
+    return own / "mounts"
 
 
 def default_vault() -> Path:

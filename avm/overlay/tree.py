@@ -15,6 +15,7 @@ import stat
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from avm.api import View
@@ -78,7 +79,7 @@ class Tree:
         self._check_shown(rel, status)
         return Attributes.of(status)
 
-    def entries(self, path: str) -> list[Entry]:
+    def list(self, path: str) -> list[Entry]:
         """The names in a folder that exist for this viewer; no virtual node is listed."""
         rel = path[1:]
         self._check_visible(rel)
@@ -313,13 +314,11 @@ class Tree:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(rel or ".", flags, dir_fd=self._root)
 
-    def _files_below(self, rel: str) -> list[str]:
+    def _files_below(self, rel: str) -> Iterator[str]:
         root = self._vault.path(rel)
-        found = []
         for folder, _, names in os.walk(root):
             below = Path(folder).relative_to(root)
-            found += [str(below / name) for name in names]
-        return found
+            yield from (str(below / name) for name in names)
 
     def _handle(self, rel: str, fd: int, flags: int) -> RealHandle:
         writing = bool(flags & _WRITING)

@@ -83,8 +83,10 @@ def _cut_to_fit(
                 low, best = middle, packed
             else:
                 high = middle - 1
-        return best or Packed("", 0, 0, 0)
-    return Packed("", 0, 0, 0)
+        if best:
+            return best
+    line = fit_line("The budget is too small for any passage.\n", max_tokens)
+    return Packed(line, count_tokens(line), 0, 0)
 
 
 def _shortened(candidate: Candidate, length: int) -> Candidate:

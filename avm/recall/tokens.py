@@ -35,8 +35,9 @@ Special tokens such as ``<|endoftext|>`` count as the ordinary text they are.
 import re
 import unicodedata
 import zlib
+from collections.abc import Iterator
 from functools import cache, lru_cache
-from itertools import pairwise
+from itertools import compress, pairwise, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,7 +64,8 @@ _PIECE = re.compile(
 # Places that no piece spans, whatever class the untrusted characters have.
 _SEAM = re.compile(r"(?<=[A-Za-z0-9\x01])(?=\s)|(?<=[\r\n])(?=[^\s/])", re.ASCII)
 
-_MERGE_LIMIT = 256  # parts; merging takes quadratic time, so a longer run goes unmerged
+SPELLED = tuple(product((False, True), repeat=6))  # which of a stem's spellings are tokens
+_MERGE_LIMIT = 512  # parts; merging takes quadratic time, so a longer run goes unmerged
 _CACHED_PIECES = 1 << 15
 
 
@@ -88,23 +90,26 @@ def _count(text: str, shape: str) -> int:
 @lru_cache(_CACHED_PIECES)
 def _count_piece(piece: str) -> int:
     table = _table()
-    data = piece.encode()
-    if data in table.tokens:
+    if piece.encode() in table.tokens:
         return 1
-    parts = _first_parts(piece, data, table)
+    parts = _first_parts(piece, table)
     if len(parts) <= _MERGE_LIMIT:
         _merge(parts, table.ranks)
     return len(parts) - _further_merges(parts, table.tokens)
 
 
-def _first_parts(piece: str, data: bytes, table: "_Table") -> list[bytes]:
-    """The bytes of a piece, or, by fact 4, its characters as far as they are tokens."""
-    if data.isascii() or table.straddles(data):
+def _first_parts(piece: str, table: "_Table") -> list[bytes]:
+    """The bytes of a piece, or its characters where fact 4 allows it."""
+    data = piece.encode()
+    if data.isascii():
         return _single_bytes(data)
+    cuts = table.cuts(data)
     parts = []
-    for char in piece:
-        encoded = char.encode()
-        parts += [encoded] if encoded in table.tokens else _single_bytes(encoded)
+    end = 0
+    for char in map(str.encode, piece):
+        start, end = end, end + len(char)
+        whole = char in table.tokens and cuts.isdisjoint(range(start + 1, end))
+        parts += [char] if whole else _single_bytes(char)
     return parts
 
 
@@ -172,16 +177,20 @@ def _shape(char: str) -> str:
 
 
 class _Table(NamedTuple):
-    """What is known of the vocabulary. A piece of `o200k_table.bin`'s making: see `_table`."""
+    """What is known of the vocabulary."""
 
-    ranks: dict[bytes, int]  # the first K tokens, single bytes aside: exactly the merges of fact 2
-    tokens: set[bytes]  # every token known, whatever its rank
-    straddlers: dict[bytes, tuple[bytes, ...]]  # all there are, by their first two bytes
+    ranks: dict[bytes, int]  # order of the first tokens, single bytes aside: merges of fact 2
+    tokens: set[bytes]  # every token known, whatever its rank; all that are one character
+    straddlers: dict[bytes, tuple[bytes, ...]]  # every straddler, by its first two bytes
 
-    def straddles(self, data: bytes) -> bool:
-        """Whether `data` contains a straddler."""
-        starts = self.straddlers
-        return any(data.startswith(starts.get(data[i : i + 2], ()), i) for i in range(len(data)))
+    def cuts(self, data: bytes) -> set[int]:
+        """The offsets at which straddlers in `data` begin and end."""
+        cuts: set[int] = set()
+        for start in range(len(data)):
+            for token in self.straddlers.get(data[start : start + 2], ()):
+                if data.startswith(token, start):
+                    cuts |= {start, start + len(token)}
+        return cuts
 
 
 @cache
@@ -201,8 +210,8 @@ def _table() -> _Table:
     return _Table(ranks, tokens, straddlers)
 
 
-def spell(stem: bytes, spelled: int) -> list[bytes]:
-    """The tokens that a stem of the table stands for: one for each bit set in `spelled`."""
+def spell(stem: bytes, spelled: int) -> Iterator[bytes]:
+    """The tokens that a stem of the table stands for: those that `spelled` selects, -1 for all."""
     capital, upper = stem.capitalize(), stem.upper()
-    spellings = (stem, b" " + stem, capital, b" " + capital, upper, b" " + upper)
-    return [spelling for bit, spelling in enumerate(spellings) if spelled >> bit & 1]
+    spellings = (b" " + upper, upper, b" " + capital, capital, b" " + stem, stem)
+    return compress(spellings, SPELLED[spelled])

@@ -1,0 +1,87 @@
+"""The command line: one file a verb, loaded when it is asked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from avm.base.errors import AVMError
+from avm.cli.door import Door
+
+VERBS = (
+    "init",
+    "remember",
+    "recall",
+    "search",
+    "cat",
+    "mount",
+    "unmount",
+    "status",
+    "commit",
+    "index",
+    "demo",
+)
+
+
+class _Verbs(click.Group):
+    """Commands by name, each imported only when it runs: `search` must not pay for `mount`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = import_module(f"avm.cli.{cmd_name}").command
+        return command
+
+
+@click.command(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=True,
+)
+@click.option("--vault", metavar="FOLDER", help="The vault; default: around here, else ~/avm.")
+@click.option("--agent", metavar="NAME", help="Act for this agent; default: for the owner.")
+@click.version_option(None, "--version", package_name="avm-memory", prog_name="avm")
+@click.pass_context
+def cli(ctx: click.Context, vault: str | None, agent: str | None) -> None:
+    """AVM: agent memory as plain files in git.
+
+    Exit codes: 0 done, 1 nothing found, 2 usage, 3 and up: docs/errors.md.
+    """
+    ctx.obj = Door(vault, agent)
+    ctx.call_on_close(ctx.obj.close)
+
+
+def main() -> None:
+    """Run the command line and exit. A user's mistake is one line, a bug is a trace."""
+    logging.basicConfig(format="avm: %(message)s", level=logging.WARNING)
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as err:
+        err.show()
+        code = 2
+    except click.ClickException as err:
+        _complain(err.format_message())
+        code = 2
+    except click.Abort:
+        code = 130
+    except AVMError as err:
+        _complain(str(err))
+        code = err.exit_code
+    except BrokenPipeError:
+        # The reader left (`avm search x | head -1`): leave without a second complaint at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _complain(text: str) -> None:
+    line = " ".join(text.split("\n"))
+    sys.stderr.buffer.write(f"avm: {line}\n".encode("utf-8", "backslashreplace"))

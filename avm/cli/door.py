@@ -1,0 +1,133 @@
+"""What every verb shares: the vault and agent asked for, reading stdin, printing, closing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+
+from avm.api import AVM, View, open_avm
+from avm.api.semantic import INSTALL_HINT
+from avm.base.errors import AVMError
+from avm.cli.places import Place, here
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Door:
+    """One run of a command: opens the vault when it is first needed, closes it at the end."""
+
+    def __init__(self, vault: str | None, agent: str | None) -> None:
+        self.vault = vault
+        self.agent = agent
+        self.as_json = False
+        self._avm: AVM | None = None
+        self._place: Place | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where the caller stands: in a mount, in a vault, or elsewhere."""
+        if self._place is None:
+            self._place = here()
+        return self._place
+
+    def avm(self, *, lasting: bool = False, **arguments: Any) -> AVM:
+        """The vault, as its owner. `arguments` are configuration. Raises AVMError."""
+        if self._avm is None:
+            vault = self.vault
+            given = {"agent": self.agent, **arguments}
+            if self.place.mount and vault is None:
+                vault = self.place.mount.vault
+                given["agent"] = self.agent or self.place.mount.agent
+            self._avm = open_avm(None, {"vault": vault, **given}, lasting=lasting)
+        return self._avm
+
+    def view(self, **arguments: Any) -> View:
+        """The view of the agent asked for, else the owner's."""
+        avm = self.avm(**arguments)
+        return avm.view(avm.store.config["agent"])
+
+    def rel(self, path: str) -> str:
+        """A PATH argument as a rel of the vault. Raises UsageError."""
+        return self.place.rel(path, self.avm().store.vault.root)
+
+    def close(self) -> None:
+        """Commit what waits; a commit that cannot be made now is a warning: the file is safe."""
+        if self._avm is None:
+            return
+        try:
+            report = self._avm.close()
+        except AVMError as err:
+            warn(f"saved, but not committed: {err}")
+            return
+        if report and report.blocked:
+            warn(f"saved; the commit waits: {report.blocked}")
+
+    def mention_semantic(self) -> None:
+        """Say once a vault, in one line, how to turn semantic search on where it is not there."""
+        store = self.avm().store
+        marker = store.vault.own_state / "semantic-mentioned"
+        if store.config["semantic"] == "off" or marker.exists():
+            return
+        if store.semantic.describe() == INSTALL_HINT:
+            warn(INSTALL_HINT)
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
+
+    def result(self, value: Any, text: str) -> None:
+        """Print `value` as JSON if asked to, else `text`."""
+        say(json.dumps(value, default=_plain, ensure_ascii=False) + "\n" if self.as_json else text)
+
+
+def shared(function: _Function) -> _Function:
+    """The options of every verb: --vault, --agent, --json."""
+
+    def set_value(name: str) -> Callable[..., None]:
+        def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+            if value:
+                setattr(ctx.find_object(Door), name, value)
+
+        return callback
+
+    for option in (
+        click.option("--json", is_flag=True, expose_value=False, callback=set_value("as_json"),
+                     help="Print JSON."),
+        click.option("--agent", metavar="NAME", expose_value=False, callback=set_value("agent"),
+                     help="Act for this agent."),
+        click.option("--vault", metavar="FOLDER", expose_value=False, callback=set_value("vault"),
+                     help="The vault."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def say(text: str | bytes) -> None:
+    """Write to stdout, as UTF-8 whatever the locale."""
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def warn(line: str) -> None:
+    """One line on stderr."""
+    sys.stderr.buffer.write(f"avm: {line}\n".encode("utf-8", "backslashreplace"))
+
+
+def text_argument(words: tuple[str, ...]) -> str:
+    """Words joined by blanks; a single `-` is stdin."""
+    if words == ("-",):
+        return sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+    return " ".join(words)
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)

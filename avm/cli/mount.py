@@ -1,0 +1,80 @@
+"""`avm mount`: show the vault as a file system."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from avm.base.config import mount_registry
+from avm.cli.door import Door, shared
+
+#: The answer comes within 0.3 s here; a loaded machine that rebuilds nothing still makes this.
+_READY_SECONDS = 30.0
+
+
+@click.command("mount")
+@click.argument("mountpoint", metavar="MOUNT")
+@click.option("--daemon", is_flag=True, help="Return when the mount answers; it stays.")
+@click.option("--ready-fd", type=int, hidden=True)
+@shared
+@click.pass_obj
+def command(door: Door, mountpoint: str, daemon: bool, ready_fd: int | None) -> None:
+    """Show the vault at MOUNT, an empty folder (made if it is missing), until it is unmounted.
+
+    With --agent the mount shows what that agent may see. Writes through it are committed in the
+    background, two seconds after the last. cat MOUNT/:help says what can be asked.
+    """
+    point = Path(os.path.abspath(mountpoint))
+    if daemon:
+        _start(door, point)
+        place = {"mountpoint": str(point), "agent": door.avm().store.config["agent"]}
+        door.result(place, f"mounted at {point}; cat {point}/:help\n")
+    else:
+        _serve(door, point, ready_fd)
+
+
+def _start(door: Door, point: Path) -> None:
+    from avm.fuse import background
+    from avm.fuse.mount import prepare
+
+    store = door.avm().store
+    prepare(point, store.vault.root)
+    name = hashlib.sha256(os.fsencode(point)).hexdigest()[:16]
+    log = store.vault.state_dir / f"mount-{name}.log"
+    command = [sys.executable, "-m", "avm", "--vault", str(store.vault.root), "mount", str(point)]
+    if store.config["agent"]:
+        command += ["--agent", store.config["agent"]]
+    background.start(command, point, log, _READY_SECONDS)
+
+
+def _serve(door: Door, point: Path, ready_fd: int | None) -> None:
+    from avm.fuse import background, mount, registry
+    from avm.overlay.tree import Tree
+
+    tell: Callable[[], None] = (
+        background.announce(ready_fd) if ready_fd is not None else lambda: None
+    )
+    avm = door.avm(lasting=True)
+    agent, root = avm.store.config["agent"], avm.store.vault.root
+    real = Path(os.path.realpath(point))
+    tree = Tree(avm.view(agent))
+
+    def ready() -> None:
+        registry.register(
+            mount_registry(), mountpoint=real, vault=root, agent=agent, started=time.time()
+        )
+        tree.start()
+        tell()
+
+    # A daemon must not hold the folder it was started in.
+    os.chdir("/")
+    try:
+        mount.serve(tree, point, vault_root=root, on_ready=ready)
+    finally:
+        registry.forget(mount_registry(), mountpoint=real)

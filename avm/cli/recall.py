@@ -1,0 +1,42 @@
+"""`avm recall`: what answers a question, within a token budget."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from avm.cli.door import Door, shared, text_argument
+
+
+@click.command("recall")
+@click.argument("question", nargs=-1)
+@click.option("--max-tokens", metavar="N", help="The budget in o200k tokens; default 2000.")
+@click.option("--strategy", default="balanced", help="balanced, recency or importance.")
+@click.option("--folder", default="", help="Only what is in this folder.")
+@click.option("--semantic", is_flag=True, help="Rank by meaning too: load the model, some 6 s.")
+@shared
+@click.pass_obj
+def command(
+    door: Door,
+    question: tuple[str, ...],
+    max_tokens: str | None,
+    strategy: str,
+    folder: str,
+    semantic: bool,
+) -> None:
+    """Print the passages that answer QUESTION (- reads stdin), never more than the budget.
+
+    Without a question: what is important and recent.
+    """
+    view = door.view(semantic="wait" if semantic else None)
+    found = view.recalled(
+        text_argument(question),
+        max_tokens,  # type: ignore[arg-type]  # checked and named there
+        strategy,
+        folder=door.rel(folder) if folder else "",
+    )
+    door.result(found, found.text)
+    door.mention_semantic()
+    if not found.passages:
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""Text to vectors: the model runs in a program of its own, which this process talks to by pipes."""

@@ -1,0 +1,211 @@
+"""The only file that imports a FUSE binding, and what those bindings need to be put right.
+
+fusepy speaks libfuse 2 (and macFUSE's and fuse-t's libfuse, which have its interface); mfusepy also
+speaks libfuse 3. fusepy comes first: it is the one that was measured. Both run every callback from
+C on libfuse's own threads, which is where most of the corrections below come from.
+"""
+
+from __future__ import annotations
+
+import codecs
+import ctypes
+import logging
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from avm.base.errors import MountError
+from avm.fuse.hints import no_libfuse
+from avm.fuse.operations import Operations, answer_errno
+from avm.fuse.platform import options_for
+
+_log = logging.getLogger(__name__)
+
+Choice = Literal["auto", "fusepy", "mfusepy"]
+
+#: The name of the codec under which fusepy, which knows no error handlers, reads and writes names.
+CODEC: Final = "avm_surrogateescape"
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A binding that could be loaded, and the major version of the libfuse behind it."""
+
+    name: Literal["fusepy", "mfusepy"]
+    libfuse: int
+    module: Any
+
+    def options(self) -> dict[str, str | int | bool]:
+        """The mount options for this libfuse on this system."""
+        return options_for(sys.platform, self.libfuse)
+
+    def run(
+        self,
+        operations: Operations,
+        mountpoint: str,
+        options: Mapping[str, str | int | bool],
+        *,
+        threads: bool = True,
+    ) -> int:
+        """Mount, serve until unmounted, and return libfuse's exit code (0: a normal end).
+
+        libfuse says why it could not mount only on file descriptor 2. Raises what `operations.init`
+        or `operations.destroy` raised: those have no caller who could be told.
+        """
+        # With nullpath libfuse 3 gives chmod and chown of an open file no path either, and there
+        # is no fchmod to turn to.
+        if self.libfuse == 3:
+            operations.flag_nullpath_ok = operations.flag_nopath = False
+        # On macOS fusepy's statvfs has 64-bit counters, the system's has 32-bit ones.
+        if self.name == "fusepy" and sys.platform == "darwin":
+            operations.statfs = None  # type: ignore[method-assign, assignment, unused-ignore]
+        failures: list[BaseException] = []
+        mixin = _Fusepy if self.name == "fusepy" else _Mfusepy
+        fuse = type(
+            "AVMFuse",
+            (mixin, self.module.FUSE),
+            {
+                "failures": failures,
+                "end_session": staticmethod(self.module.fuse_exit),
+            },
+        )
+        arguments: dict[str, Any] = {"nothreads": not threads, "raw_fi": True, **options}
+        if self.name == "fusepy":
+            codecs.register(_find_codec)
+            arguments["encoding"] = CODEC
+        code = 0
+        try:
+            # libfuse's own way into the background forks after our threads have started: they
+            # would be gone. avm.fuse.background starts a new program instead.
+            fuse(mixin.adapt(operations), mountpoint, foreground=True, **arguments)
+        except RuntimeError as error:
+            if not (error.args and isinstance(error.args[0], int)):
+                raise
+            code = error.args[0]
+        if failures:
+            raise failures[0]
+        return code
+
+
+def load(choice: Choice = "auto") -> Binding:
+    """The binding to use: fusepy with libfuse 2, else mfusepy. Raises MountError with a hint."""
+    loaders: dict[str, Callable[[], Binding]] = {"fusepy": _load_fusepy, "mfusepy": _load_mfusepy}
+    reasons = []
+    for name, loader in loaders.items():
+        if choice not in ("auto", name):
+            continue
+        try:
+            return loader()
+        # Both look for libfuse while they are imported, and each fails in its own way.
+        except (ImportError, OSError, AttributeError, NotImplementedError) as error:
+            reasons.append(f"{name}: {error}")
+    raise MountError(f"no usable libfuse ({'; '.join(reasons)}): {no_libfuse(sys.platform)}")
+
+
+def _load_fusepy() -> Binding:
+    import fuse
+
+    # The package fuse-python has the same import name.
+    if not hasattr(fuse, "_libfuse"):
+        raise ImportError("another package named fuse is installed")
+    major = _major(fuse)
+    if major != 2:
+        # It would mount, and then misread every structure.
+        raise ImportError(f"it needs libfuse 2, this is libfuse {major}")
+    return Binding("fusepy", major, fuse)
+
+
+def _load_mfusepy() -> Binding:
+    import mfusepy
+
+    return Binding("mfusepy", _major(mfusepy), mfusepy)
+
+
+def _major(module: Any) -> int:
+    version = int(module._libfuse.fuse_version())
+    return version // 10 if version < 100 else version // 100
+
+
+def _find_codec(name: str) -> codecs.CodecInfo | None:
+    if name != CODEC:
+        return None
+    return codecs.CodecInfo(
+        # The binding asks for "strict", under which one bad name hides a whole folder.
+        lambda text, errors="strict": codecs.utf_8_encode(text, "surrogateescape"),
+        lambda data, errors="strict": codecs.utf_8_decode(data, "surrogateescape", True),
+        name=CODEC,
+    )
+
+
+_thread = threading.local()
+
+
+def _keep_thread_state() -> None:
+    """Let this native thread keep its Python state, and with it its thread-locals.
+
+    ctypes makes a new one for every callback and frees it after: thread-local database connections
+    would be opened anew each time. One reference too many, taken once a thread, stops that.
+    """
+    if not getattr(_thread, "kept", False):
+        ctypes.pythonapi.PyGILState_Ensure()
+        _thread.kept = True
+
+
+class _Callbacks:
+    """Goes before a binding's FUSE class in the method order."""
+
+    failures: list[BaseException]
+    end_session: Callable[[], None]
+
+    def _wrapper(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call `function` for C: every exception ends here as an errno."""
+        name: str = function.__name__
+        try:
+            _keep_thread_state()
+            return function(*args, **kwargs) or 0
+        except BaseException as error:  # noqa: BLE001 - the caller is C
+            if name.startswith("init"):
+                # Its result is no errno. Ending the session is the only way to say no.
+                self.failures.append(error)
+                self.end_session()
+                return 0
+            if name == "destroy":
+                self.failures.append(error)
+                return 0
+            return -answer_errno(name, error)
+
+
+class _Fusepy(_Callbacks):
+    @staticmethod
+    def adapt(operations: Operations) -> Any:
+        """fusepy calls its operations by name."""
+        return _Callable(operations)
+
+
+class _Mfusepy(_Callbacks):
+    operations: Any
+    encoding: str
+    errors: str
+
+    @staticmethod
+    def adapt(operations: Operations) -> Any:
+        """mfusepy calls methods, and warns of a `__call__`."""
+        return operations
+
+    def truncate_fuse_3(self, path: bytes | None, length: int, info: Any) -> Any:
+        """mfusepy forgets the open file, and an unlinked one has no other name."""
+        name = None if path is None else path.decode(self.encoding, self.errors)
+        return self.operations.truncate(name, length, info.contents if info else None)
+
+
+class _Callable:
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._operations, name)
+
+    def __call__(self, operation: str, *args: Any) -> Any:
+        return getattr(self._operations, operation)(*args)

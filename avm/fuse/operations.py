@@ -1,0 +1,370 @@
+"""The adapter: what libfuse asks, asked of a tree and of its open files.
+
+It holds no rule of its own. Both bindings call these methods (avm.fuse.binding): with `raw_fi` an
+open file arrives as libfuse's `fuse_file_info`, of which only `fh`, `flags` and `direct_io` are
+used, so a test can pass any object that has them.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from avm.base.errors import AVMError
+from avm.overlay.attributes import Attributes, Entry
+from avm.overlay.handle import Handle
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+#: What `utimens` gets in place of nanoseconds: "now", and "leave it" (Linux's utimensat values).
+UTIME_NOW: Final = (1 << 30) - 1
+UTIME_OMIT: Final = (1 << 30) - 2
+
+# The kernel also hands down bits that are its own business or harm: O_DIRECT makes pread fail on
+# an unaligned buffer, O_NONBLOCK and FMODE_EXEC mean nothing to a regular file.
+OPEN_FLAGS: Final = os.O_ACCMODE | os.O_APPEND | os.O_TRUNC | os.O_SYNC | os.O_DSYNC
+CREATE_FLAGS: Final = OPEN_FLAGS | os.O_CREAT | os.O_EXCL
+
+# libfuse refuses anything beyond and answers ERANGE in its place.
+_LARGEST_ERRNO = 999
+
+
+class FileInfo(Protocol):
+    """The part of libfuse's `fuse_file_info` that is used."""
+
+    fh: int
+    flags: int
+    direct_io: int
+
+
+class Tree(Protocol):
+    """What a mount shows. Paths are str, absolute, utf-8 + surrogateescape; `/` is the root.
+
+    Any method raises OSError with an errno, or AVMError, whose class has one.
+    """
+
+    def attributes(self, path: str) -> Attributes:
+        """What `lstat` says of it."""
+        ...
+
+    def list(self, path: str) -> list[Entry]:
+        """The names in a folder, without `.` and `..`."""
+        ...
+
+    def readlink(self, path: str) -> str:
+        """What a symbolic link says."""
+        ...
+
+    def open(self, path: str, flags: int) -> Handle:
+        """Open what is there; `flags` within OPEN_FLAGS."""
+        ...
+
+    def create(self, path: str, mode: int, flags: int) -> Handle:
+        """Create and open a file; `flags` within CREATE_FLAGS, `mode` with the umask applied."""
+        ...
+
+    def truncate(self, path: str, size: int) -> None:
+        """Cut or extend a file, by name, to `size` bytes."""
+        ...
+
+    def mkdir(self, path: str, mode: int) -> None:
+        """Make a folder."""
+        ...
+
+    def rmdir(self, path: str) -> None:
+        """Remove an empty folder."""
+        ...
+
+    def unlink(self, path: str) -> None:
+        """Remove a name."""
+        ...
+
+    def rename(self, old: str, new: str) -> None:
+        """Move `old` to `new`, in place of what is there."""
+        ...
+
+    def symlink(self, target: str, path: str) -> None:
+        """Make `path` a symbolic link that says `target`."""
+        ...
+
+    def link(self, old: str, new: str) -> None:
+        """Make `new` a second name of `old`."""
+        ...
+
+    def mknod(self, path: str, mode: int, dev: int) -> None:
+        """Make a special file, or an empty one."""
+        ...
+
+    def chmod(self, path: str, mode: int) -> None:
+        """Set the permission bits."""
+        ...
+
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        """Set owner and group; -1 leaves one."""
+        ...
+
+    def utimens(self, path: str, atime_ns: int, mtime_ns: int) -> None:
+        """Set the times, in nanoseconds since the epoch, UTIME_NOW or UTIME_OMIT."""
+        ...
+
+    def statvfs(self) -> os.statvfs_result:
+        """The room on the disk."""
+        ...
+
+    def close(self) -> None:
+        """End; called once."""
+        ...
+
+
+def answer_errno(operation: str, error: BaseException) -> int:
+    """The errno (1 to 999) that the kernel is told for `error`.
+
+    What is no plain answer (an error without an errno, a bug) becomes EIO and is logged with its
+    trace: the caller sees only a number.
+    """
+    if isinstance(error, AVMError):
+        if error.errno == errno.EIO:
+            _log.error("%s: %s", operation, error, exc_info=error)
+        return error.errno
+    if isinstance(error, OSError):
+        number: object = error.errno  # None, whatever typeshed says
+        if isinstance(number, int) and 0 < number <= _LARGEST_ERRNO:
+            return number
+    _log.error("%s failed", operation, exc_info=error)
+    return errno.ENOMEM if isinstance(error, MemoryError) else errno.EIO
+
+
+class _Table(Generic[_T]):
+    """What is open, by number. Each step is one dict operation, which the interpreter makes whole.
+
+    Numbers are never used twice: one that is gone means EBADF, never another's file.
+    """
+
+    def __init__(self) -> None:
+        self._items: dict[int, _T] = {}
+        self._numbers = itertools.count(1)
+
+    def add(self, item: _T) -> int:
+        number = next(self._numbers)
+        self._items[number] = item
+        return number
+
+    def __getitem__(self, number: int) -> _T:
+        try:
+            return self._items[number]
+        except KeyError:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
+
+    def remove(self, number: int) -> _T | None:
+        return self._items.pop(number, None)
+
+    def drain(self) -> Iterator[_T]:
+        while self._items:
+            yield self._items.popitem()[1]
+
+
+class Operations:
+    """The callbacks of one mount of `tree`.
+
+    `ready` is called once when the kernel has accepted the mount, before anything can be read.
+    `close` (or libfuse's `destroy`) releases what is still open and closes the tree, once.
+    """
+
+    use_ns = True
+    flag_nullpath_ok = True
+    flag_nopath = True
+    flag_utime_omit_ok = True
+
+    # None means that the kernel is told ENOSYS once and does not ask again: without it, it would
+    # ask for security.capability on every write, and for flush on every close.
+    flush = None
+    access = None
+    ioctl = None
+    lock = None
+    bmap = None
+    getxattr = None
+    setxattr = None
+    listxattr = None
+    removexattr = None
+
+    def __init__(self, tree: Tree, ready: Callable[[], None]) -> None:
+        self._tree = tree
+        self._ready = ready
+        self._files: _Table[Handle] = _Table()
+        self._folders: _Table[str] = _Table()
+        self._closed = False
+
+    def init(self, path: str) -> None:
+        """The mount is there."""
+        self._ready()
+
+    def destroy(self, path: str) -> None:
+        """The mount has gone."""
+        self.close()
+
+    def close(self) -> None:
+        """Release every open file and close the tree. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            for handle in self._files.drain():
+                _release(handle)
+        finally:
+            self._tree.close()
+
+    # Names
+
+    def getattr(self, path: str, fi: FileInfo | None = None) -> dict[str, int]:
+        """`stat`, or `fstat` where libfuse knows the open file (`path` is None then)."""
+        if fi:
+            return _stat(self._files[fi.fh].attributes())
+        return _stat(self._tree.attributes(path))
+
+    def readlink(self, path: str) -> str:
+        """Read a symbolic link."""
+        return self._tree.readlink(path)
+
+    def mknod(self, path: str, mode: int, dev: int) -> None:
+        """Make a special file."""
+        self._tree.mknod(path, mode, dev)
+
+    def mkdir(self, path: str, mode: int) -> None:
+        """Make a folder."""
+        self._tree.mkdir(path, mode)
+
+    def unlink(self, path: str) -> None:
+        """Remove a name."""
+        self._tree.unlink(path)
+
+    def rmdir(self, path: str) -> None:
+        """Remove an empty folder."""
+        self._tree.rmdir(path)
+
+    def symlink(self, path: str, target: str) -> None:
+        """Make `path` say `target`: the bindings put the new name first."""
+        self._tree.symlink(target, path)
+
+    def rename(self, old: str, new: str) -> None:
+        """Move."""
+        self._tree.rename(old, new)
+
+    def link(self, new: str, old: str) -> None:
+        """Make `new` a second name of `old`: the bindings put the new name first."""
+        self._tree.link(old, new)
+
+    def chmod(self, path: str, mode: int) -> None:
+        """Set permission bits."""
+        self._tree.chmod(path, mode)
+
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        """Set owner and group."""
+        self._tree.chown(path, uid, gid)
+
+    def truncate(self, path: str, length: int, fi: FileInfo | None = None) -> None:
+        """`truncate`, or `ftruncate` where libfuse knows the open file."""
+        if fi:
+            self._files[fi.fh].truncate(length)
+        else:
+            self._tree.truncate(path, length)
+
+    def utimens(self, path: str, times: tuple[int, int] | None = None) -> None:
+        """Set times."""
+        self._tree.utimens(path, *(times or (UTIME_NOW, UTIME_NOW)))
+
+    def statfs(self, path: str) -> dict[str, int]:
+        """The room on the disk."""
+        room = self._tree.statvfs()
+        return {name: getattr(room, name) for name in _STATVFS}
+
+    # Open files
+
+    def open(self, path: str, fi: FileInfo) -> int:
+        """Open."""
+        self._opened(self._tree.open(path, fi.flags & OPEN_FLAGS), fi)
+        return 0
+
+    def create(self, path: str, mode: int, fi: FileInfo) -> int:
+        """Create and open."""
+        self._opened(self._tree.create(path, mode, fi.flags & CREATE_FLAGS), fi)
+        return 0
+
+    def _opened(self, handle: Handle, fi: FileInfo) -> None:
+        fi.fh = self._files.add(handle)
+        # The page cache is one per file, so two readers of a virtual node would share a text.
+        fi.direct_io = 1 if handle.virtual else 0
+
+    def read(self, path: str | None, size: int, offset: int, fi: FileInfo) -> bytes:
+        """Read."""
+        return self._files[fi.fh].read(size, offset)
+
+    def write(self, path: str | None, data: bytes, offset: int, fi: FileInfo) -> int:
+        """Write."""
+        return self._files[fi.fh].write(data, offset)
+
+    def fsync(self, path: str | None, datasync: int, fi: FileInfo) -> None:
+        """Put on disk."""
+        self._files[fi.fh].fsync(bool(datasync))
+
+    def release(self, path: str | None, fi: FileInfo) -> None:
+        """The last descriptor of an open file has gone; nobody hears an error."""
+        handle = self._files.remove(fi.fh)
+        if handle is not None:
+            _release(handle)
+
+    # Folders. macFUSE answers ENOSYS to the caller where one of these is missing.
+
+    def opendir(self, path: str) -> int:
+        """Remember which folder; `readdir` gets no path."""
+        return self._folders.add(path)
+
+    def readdir(self, path: str | None, fh: int) -> list[tuple[str, dict[str, int] | None, int]]:
+        """The names as they are now; libfuse keeps them for one pass and asks anew on a rewind."""
+        entries = self._tree.list(self._folders[fh])
+        names: list[tuple[str, dict[str, int] | None, int]] = [(".", None, 0), ("..", None, 0)]
+        # With plain names mfusepy reports inode 0, which the C library skips.
+        names += [(e.name, {"st_mode": e.mode, "st_ino": e.inode}, 0) for e in entries]
+        return names
+
+    def releasedir(self, path: str | None, fh: int) -> None:
+        """Forget the folder."""
+        self._folders.remove(fh)
+
+    def fsyncdir(self, path: str | None, datasync: int, fh: int) -> None:
+        """Nothing to do: the tree has no such request."""
+
+
+def _release(handle: Handle) -> None:
+    try:
+        handle.release()
+    except (OSError, AVMError):  # the kernel asks for no answer
+        _log.exception("closing a file failed")
+
+
+_STATVFS = (
+    "f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail",
+    "f_files", "f_ffree", "f_favail", "f_flag", "f_namemax",
+)  # fmt: skip
+
+
+def _stat(attributes: Attributes) -> dict[str, Any]:
+    return {
+        "st_mode": attributes.st_mode,
+        "st_ino": attributes.st_ino,
+        "st_dev": attributes.st_dev,
+        "st_nlink": attributes.st_nlink,
+        "st_uid": attributes.st_uid,
+        "st_gid": attributes.st_gid,
+        "st_rdev": attributes.st_rdev,
+        "st_size": attributes.st_size,
+        "st_blksize": attributes.st_blksize,
+        "st_blocks": attributes.st_blocks,
+        "st_atime": attributes.st_atime_ns,
+        "st_mtime": attributes.st_mtime_ns,
+        "st_ctime": attributes.st_ctime_ns,
+    }

