@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 export HF_HUB_OFFLINE := 1
+# Compiled modules are half of a short command's start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo venv test lint types contracts check deep system clean
 

@@ -6,20 +6,26 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from avm.base.config import Config, hub_cache
 from avm.base.errors import ModelError
 from avm.embed.model_folder import MODEL_ID, find_model_folder, semantic_installed
-from avm.embed.worker_client import WorkerEmbedder
 from avm.index.index import Index
 from avm.recall.candidates import QueryVector
 from avm.vault.location import Vault
+
+if TYPE_CHECKING:
+    from avm.embed.worker_client import WorkerEmbedder
 
 _log = logging.getLogger(__name__)
 #: What a recall waits for its query's vector before it ranks by text.
 _IMPATIENT_SECONDS = 0.15
 #: Loading the model takes about 6 s on two cores; ten times that is no machine worth waiting for.
 _PATIENT_SECONDS = 60.0
+#: The mode `wait` first embeds what is missing if it is at most this much: some 4 s. More is the
+#: business of `avm index --wait`.
+_WORTH_EMBEDDING = 256
 _BATCH = 64
 _BATCH_SECONDS = 120.0
 INSTALL_HINT = "semantic search is off: pip install 'avm-memory[semantic]', then avm index --wait"
@@ -51,13 +57,18 @@ class Semantic:
     def query_vector(self, text: str, *, patient: bool = False) -> QueryVector | None:
         """The vector of a query, None if it is not to be had in time.
 
-        `patient` (and the mode `wait`) waits for the model to load; else a process that stays
-        starts it and waits 0.15 s, and one that does not leaves it.
+        `patient` waits for the model to load; else a process that stays starts it and waits
+        0.15 s, and one that does not leaves it. The mode `wait` is always patient, and embeds the
+        passages that lack it first, if they are few.
         """
-        patient = patient or self._mode == "wait"
-        if self._mode == "off" or not (patient or self._lasting):
+        waiting = self._mode == "wait"
+        patient = patient or waiting
+        if self._mode == "off" or not (patient or self._lasting) or not semantic_installed():
             return None
-        if not semantic_installed() or self._index.vector_counts(MODEL_ID)[0] == 0:
+        embedded, passages = self._index.vector_counts(MODEL_ID)
+        if waiting and 0 < passages - embedded <= _WORTH_EMBEDDING:
+            self.embed_missing()
+        elif embedded == 0:
             return None
         timeout = _PATIENT_SECONDS if patient else _IMPATIENT_SECONDS
         try:
@@ -91,6 +102,8 @@ class Semantic:
             worker.close()
 
     def _model(self) -> WorkerEmbedder:
+        from avm.embed.worker_client import WorkerEmbedder
+
         with self._guard:
             if self._worker is None:
                 folder = find_model_folder(self._configured, hub_cache())

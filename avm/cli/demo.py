@@ -141,7 +141,6 @@ class _Demo:
                 "pip install 'avm-memory[semantic]', then avm index --wait\n"
             )
             return
-        self._step("avm index --wait", "with an embedding")
         self._step(
             f"avm recall --agent hermes --semantic --max-tokens 300 {shlex.quote(_PARAPHRASE)}",
             _PARAPHRASE_ANSWER,

@@ -14,8 +14,9 @@ from avm.base.errors import MountError
 from avm.fuse import binding as bindings
 from avm.fuse.hints import explain
 from avm.fuse.mounts import find_mount, repair
-from avm.fuse.operations import Operations, Tree
+from avm.fuse.operations import Operations
 from avm.fuse.platform import here
+from avm.fuse.tree import Tree
 
 #: libfuse 3's exit code when a signal ended it, which is a normal end.
 _ENDED_BY_SIGNAL = 8
@@ -36,8 +37,8 @@ def serve(
     `on_ready` is called, on another thread, when the kernel has accepted the mount. It must not ask
     the mount anything, its folder's attributes included: nothing is answered before it returns. If
     it raises, the mount ends and the error comes out here. `options` go over the standard ones
-    (False takes one away). The tree is closed in the end in every case. SIGINT, SIGTERM and SIGHUP must have
-    their default handlers: libfuse then unmounts and ends in good order.
+    (False takes one away). The tree is closed in the end in every case. SIGINT, SIGTERM and SIGHUP
+    must have their default handlers: libfuse then unmounts and ends in good order.
 
     Raises MountError: no libfuse, an unfit mount point, or the words of libfuse with a hint.
     """

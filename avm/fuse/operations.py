@@ -15,15 +15,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from avm.base.errors import AVMError
-from avm.overlay.attributes import Attributes, Entry
+from avm.fuse.tree import Tree
+from avm.overlay.attributes import Attributes
 from avm.overlay.handle import Handle
+from avm.overlay.times import UTIME_NOW
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-
-#: What `utimens` gets in place of nanoseconds: "now", and "leave it" (Linux's utimensat values).
-UTIME_NOW: Final = (1 << 30) - 1
-UTIME_OMIT: Final = (1 << 30) - 2
 
 # The kernel also hands down bits that are its own business or harm: O_DIRECT makes pread fail on
 # an unaligned buffer, O_NONBLOCK and FMODE_EXEC mean nothing to a regular file.
@@ -40,85 +38,6 @@ class FileInfo(Protocol):
     fh: int
     flags: int
     direct_io: int
-
-
-class Tree(Protocol):
-    """What a mount shows. Paths are str, absolute, utf-8 + surrogateescape; `/` is the root.
-
-    Any method raises OSError with an errno, or AVMError, whose class has one.
-    """
-
-    def attributes(self, path: str) -> Attributes:
-        """What `lstat` says of it."""
-        ...
-
-    def list(self, path: str) -> list[Entry]:
-        """The names in a folder, without `.` and `..`."""
-        ...
-
-    def readlink(self, path: str) -> str:
-        """What a symbolic link says."""
-        ...
-
-    def open(self, path: str, flags: int) -> Handle:
-        """Open what is there; `flags` within OPEN_FLAGS."""
-        ...
-
-    def create(self, path: str, mode: int, flags: int) -> Handle:
-        """Create and open a file; `flags` within CREATE_FLAGS, `mode` with the umask applied."""
-        ...
-
-    def truncate(self, path: str, size: int) -> None:
-        """Cut or extend a file, by name, to `size` bytes."""
-        ...
-
-    def mkdir(self, path: str, mode: int) -> None:
-        """Make a folder."""
-        ...
-
-    def rmdir(self, path: str) -> None:
-        """Remove an empty folder."""
-        ...
-
-    def unlink(self, path: str) -> None:
-        """Remove a name."""
-        ...
-
-    def rename(self, old: str, new: str) -> None:
-        """Move `old` to `new`, in place of what is there."""
-        ...
-
-    def symlink(self, target: str, path: str) -> None:
-        """Make `path` a symbolic link that says `target`."""
-        ...
-
-    def link(self, old: str, new: str) -> None:
-        """Make `new` a second name of `old`."""
-        ...
-
-    def mknod(self, path: str, mode: int, dev: int) -> None:
-        """Make a special file, or an empty one."""
-        ...
-
-    def chmod(self, path: str, mode: int) -> None:
-        """Set the permission bits."""
-        ...
-
-    def chown(self, path: str, uid: int, gid: int) -> None:
-        """Set owner and group; -1 leaves one."""
-        ...
-
-    def utimens(self, path: str, atime_ns: int, mtime_ns: int) -> None:
-        """Set the times, in nanoseconds since the epoch, UTIME_NOW or UTIME_OMIT."""
-        ...
-
-    def statvfs(self) -> os.statvfs_result:
-        """The room on the disk."""
-        ...
-
-    def close(self) -> None:
-        """End; called once."""
-        ...
 
 
 def answer_errno(operation: str, error: BaseException) -> int:

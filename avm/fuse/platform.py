@@ -6,8 +6,6 @@ import contextlib
 import errno
 import os
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +82,8 @@ class Linux:
 
     def unmount_command(self, mountpoint: str, *, force: bool) -> list[str]:
         """fusermount, which works for users; umount (as root) where it is missing."""
+        import shutil
+
         tool = shutil.which("fusermount3") or shutil.which("fusermount")
         if tool:
             return [tool, "-uz" if force else "-u", mountpoint]
@@ -118,8 +118,7 @@ class Darwin:
 
     def mountpoints(self) -> list[str]:
         """AVM mounts in what /sbin/mount prints."""
-        listing = subprocess.run(["/sbin/mount"], stdout=subprocess.PIPE, check=False)
-        return parse_mount_output(listing.stdout)
+        return parse_mount_output(_output(["/sbin/mount"]))
 
     def unmount_command(self, mountpoint: str, *, force: bool) -> list[str]:
         """umount, and diskutil where it takes force."""
@@ -130,7 +129,7 @@ class Darwin:
     def process_token(self, pid: int) -> str | None:
         """The start time as ps prints it."""
         command = ["/bin/ps", "-o", "state=,lstart=", "-p", str(pid)]
-        words = subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout.split()
+        words = _output(command).split()
         return None if not words or words[0][:1] == b"Z" else os.fsdecode(b" ".join(words[1:]))
 
     def holders(self, mountpoint: str) -> list[str]:
@@ -160,6 +159,12 @@ _MACOS_LINE = re.compile(rb"^(?:avm(?:@\S+)?|fuse-t:/avm) on (.+) \([^()\n]*\)$"
 
 def _unescape(match: re.Match[bytes]) -> bytes:
     return bytes([int(match[1], 8)])
+
+
+def _output(command: list[str]) -> bytes:
+    import subprocess  # every command of ours asks for the mounts, and seldom needs this
+
+    return subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout
 
 
 def _is_inside(pid: str, mountpoint: str) -> bool:

@@ -72,9 +72,10 @@ def forget(registry_dir: Path, *, mountpoint: Path, pid: int | None = None) -> N
 
 def read_all(registry_dir: Path) -> list[Registration]:
     """What is registered, by mount point. Notes of mounts that are gone are removed on the way."""
-    points = set(here.mountpoints())
+    files = _files(registry_dir)
+    points = set(here.mountpoints()) if files else set()
     found = []
-    for file in _files(registry_dir):
+    for file in files:
         entry = _read(file)
         if entry is not None and str(entry.mountpoint) in points:
             if entry.running():

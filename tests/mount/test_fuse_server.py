@@ -18,11 +18,60 @@ from pathlib import Path
 from avm.base.errors import AccessError, AVMError
 from avm.fuse import background, registry
 from avm.fuse.mount import prepare, serve
-from avm.fuse.operations import UTIME_NOW, UTIME_OMIT
 from avm.overlay.attributes import Attributes, Entry
-from avm.overlay.handle import Handle, RealHandle, TextHandle
+from avm.overlay.times import set_times
 
 _thread = threading.local()
+
+
+class File:
+    virtual = False
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def attributes(self) -> Attributes:
+        return Attributes.of(os.fstat(self._fd))
+
+    def read(self, size: int, offset: int) -> bytes:
+        return os.pread(self._fd, size, offset)
+
+    def write(self, data: bytes, offset: int) -> int:
+        return os.pwrite(self._fd, data, offset)
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._fd, size)
+
+    def fsync(self, data_only: bool) -> None:
+        os.fsync(self._fd)
+
+    def release(self) -> None:
+        os.close(self._fd)
+
+
+class Text:
+    virtual = True
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    def attributes(self) -> Attributes:
+        return _virtual(self._text)
+
+    def read(self, size: int, offset: int) -> bytes:
+        return self._text[offset : offset + size]
+
+    def write(self, data: bytes, offset: int) -> int:
+        raise OSError(errno.EACCES, "read-only")
+
+    def truncate(self, size: int) -> None:
+        raise OSError(errno.EACCES, "read-only")
+
+    def fsync(self, data_only: bool) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
 
 
 class Passthrough:
@@ -72,16 +121,16 @@ class Passthrough:
     def readlink(self, path: str) -> str:
         return os.readlink("." + path, dir_fd=self._root)
 
-    def open(self, path: str, flags: int) -> Handle:
+    def open(self, path: str, flags: int) -> File | Text:
         node = self._node(path)
         if node is None:
-            return _real(os.open("." + path, flags | os.O_NOFOLLOW, dir_fd=self._root))
+            return File(os.open("." + path, flags | os.O_NOFOLLOW, dir_fd=self._root))
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise OSError(errno.EACCES, "read-only")
-        return TextHandle(node, _virtual(node))
+        return Text(node)
 
-    def create(self, path: str, mode: int, flags: int) -> Handle:
-        return _real(os.open("." + path, flags | os.O_CREAT, mode, dir_fd=self._root))
+    def create(self, path: str, mode: int, flags: int) -> File:
+        return File(os.open("." + path, flags | os.O_CREAT, mode, dir_fd=self._root))
 
     def truncate(self, path: str, size: int) -> None:
         fd = os.open("." + path, os.O_WRONLY, dir_fd=self._root)
@@ -121,10 +170,7 @@ class Passthrough:
         os.chown("." + path, uid, gid, dir_fd=self._root, follow_symlinks=False)
 
     def utimens(self, path: str, atime_ns: int, mtime_ns: int) -> None:
-        now, old = time.time_ns(), os.lstat("." + path, dir_fd=self._root)
-        atime = {UTIME_NOW: now, UTIME_OMIT: old.st_atime_ns}.get(atime_ns, atime_ns)
-        mtime = {UTIME_NOW: now, UTIME_OMIT: old.st_mtime_ns}.get(mtime_ns, mtime_ns)
-        os.utime("." + path, ns=(atime, mtime), dir_fd=self._root, follow_symlinks=False)
+        set_times("." + path, atime_ns, mtime_ns, dir_fd=self._root)
 
     def statvfs(self) -> os.statvfs_result:
         return os.fstatvfs(self._root)
@@ -139,10 +185,6 @@ def _virtual(text: bytes) -> Attributes:
     return Attributes.virtual(
         inode=1 << 63 | 7, mode=stat.S_IFREG | 0o444, size=len(text), time_ns=10**18
     )
-
-
-def _real(fd: int) -> RealHandle:
-    return RealHandle(fd, wrote=lambda: None, closed=lambda: None)
 
 
 def main() -> int:

@@ -13,12 +13,11 @@ tokens, one 0xFF parts them (no token but that byte itself contains it):
 5. for each stem, a byte that tells which of its spellings are tokens (`avm.recall.tokens.spell`).
 """
 
-import os.path
 import re
 import zlib
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import bpe_openai
@@ -42,10 +41,9 @@ def vocabulary() -> list[bytes]:
 
 
 def is_straddler(token: bytes) -> bool:
-    """Whether a token reaches over a character boundary and ends within a character."""
-    if _decoded(token):
-        return False
-    return any(byte & 0xC0 != 0x80 for byte in token[1:])
+    """Whether a token holds a part of a character together with something outside it."""
+    begins_character = [byte & 0xC0 != 0x80 for byte in token]
+    return not _decoded(token) and any(begins_character[1:])
 
 
 def pack(ranked: list[bytes]) -> bytes:
@@ -54,7 +52,7 @@ def pack(ranked: list[bytes]) -> bytes:
     ranks = {token: rank for rank, token in enumerate(ranked)}
     known = set(first) | set(ranked[:256])
     stems = sorted({_stem(token) for token in _chosen(ranked, ranks) if token not in known})
-    kept = [len(os.path.commonprefix(pair)) for pair in pairwise([b"", *stems])]
+    kept = [_shared(before, stem) for before, stem in pairwise([b"", *stems])]
     spellings = [
         tokens.SPELLED.index(tuple(spelling in ranks for spelling in tokens.spell(stem, -1)))
         for stem in stems
@@ -78,8 +76,7 @@ def _chosen(ranked: list[bytes], ranks: dict[bytes, int]) -> Iterator[bytes]:
     for rank, token in enumerate(ranked):
         text = _decoded(token)
         if (
-            rank < (ASCII if token.isascii() else EAST_ASIAN)
-            and COMMON.fullmatch(text)
+            (rank < (ASCII if token.isascii() else EAST_ASIAN) and COMMON.fullmatch(text))
             or len(text) == 1
             or token.isdigit()
             or CONTRACTION.fullmatch(token)
@@ -98,6 +95,13 @@ def _stem(token: bytes) -> bytes:
     """The stem that has `token` among its spellings."""
     stem = token.lower().removeprefix(b" ")
     return stem if stem and token in tokens.spell(stem, -1) else token
+
+
+def _shared(before: bytes, stem: bytes) -> int:
+    """How many leading bytes two stems share."""
+    return sum(
+        1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, stem, strict=False))
+    )
 
 
 def _decoded(token: bytes) -> str:

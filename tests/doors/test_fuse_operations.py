@@ -1,0 +1,611 @@
+"""The FUSE adapter over a tree in memory: no mount, no libfuse."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import os
+import stat
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from avm.base.errors import AccessError, AVMError, ExistsError, MountError, NotFoundError
+from avm.fuse import binding, hints, mounts, registry
+from avm.fuse.mount import prepare
+from avm.fuse.operations import Operations, answer_errno
+from avm.fuse.platform import Darwin, Linux, options_for, parse_mount_output, parse_mountinfo
+from avm.overlay.attributes import Attributes, Entry
+from avm.overlay.times import UTIME_NOW, UTIME_OMIT
+
+
+class FakeHandle:
+    def __init__(self, text: bytes = b"", *, virtual: bool = False) -> None:
+        self.text, self.virtual = bytearray(text), virtual
+        self.calls: list[Any] = []
+
+    def attributes(self) -> Attributes:
+        return Attributes.virtual(inode=9, mode=stat.S_IFREG, size=len(self.text), time_ns=5)
+
+    def read(self, size: int, offset: int) -> bytes:
+        return bytes(self.text[offset : offset + size])
+
+    def write(self, data: bytes, offset: int) -> int:
+        self.text[offset : offset + len(data)] = data
+        return len(data)
+
+    def truncate(self, size: int) -> None:
+        del self.text[size:]
+
+    def fsync(self, data_only: bool) -> None:
+        self.calls.append(("fsync", data_only))
+
+    def release(self) -> None:
+        self.calls.append("release")
+
+
+class FakeTree:
+    """Answers from `answers`, raises what is an exception there, and notes every call."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.calls: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any) -> Any:
+            self.calls.append((name, *args))
+            answer = self.answers.get(name)
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        return call
+
+
+def adapt(**answers: Any) -> tuple[Operations, FakeTree]:
+    tree = FakeTree(**answers)
+    return Operations(tree, lambda: None), tree
+
+
+def info(flags: int = 0, fh: int = 0) -> Any:
+    return SimpleNamespace(fh=fh, flags=flags, direct_io=7)
+
+
+class FakeFUSE(binding._Callbacks):
+    """The wrapper that stands between C and a callback, without the C."""
+
+    def __init__(self) -> None:
+        self.failures: list[BaseException] = []
+        self.ended = 0
+
+    def end_session(self) -> None:
+        self.ended += 1
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("error", "number"),
+    [
+        (FileNotFoundError(errno.ENOENT, "no"), errno.ENOENT),
+        (OSError(errno.ENOTEMPTY, "no"), errno.ENOTEMPTY),
+        (AccessError("not yours"), errno.EACCES),
+        (NotFoundError("nothing"), errno.ENOENT),
+        (ExistsError("there"), errno.EEXIST),
+        (MemoryError(), errno.ENOMEM),
+    ],
+)
+def test_an_error_with_an_errno_is_that_errno(error: BaseException, number: int) -> None:
+    operations, _ = adapt(unlink=error)
+    fuse = FakeFUSE()
+    assert fuse._wrapper(operations.unlink, "/x") == -number
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a bug"),
+        OSError("no errno"),
+        OSError(0, "zero"),
+        OSError(-5, "negative"),
+        OSError(552468112, "nonsense"),
+        TimeoutError("of a lock"),
+        AVMError("general"),
+        KeyboardInterrupt(),
+        SystemExit(3),
+    ],
+)
+def test_any_other_error_is_eio_and_logged(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    operations, _ = adapt(unlink=error)
+    assert FakeFUSE()._wrapper(operations.unlink, "/x") == -errno.EIO
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "unlink" in record.getMessage()
+    assert record.exc_info and record.exc_info[1] is error
+
+
+def test_plain_errors_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    assert answer_errno("open", FileNotFoundError(errno.ENOENT, "no")) == errno.ENOENT
+    assert answer_errno("open", AccessError("no")) == errno.EACCES
+    assert not caplog.records
+
+
+def test_results_pass_the_wrapper() -> None:
+    operations, _ = adapt(unlink=None, readlink="a")
+    assert FakeFUSE()._wrapper(operations.unlink, "/x") == 0
+    assert FakeFUSE()._wrapper(operations.readlink, "/x") == "a"
+
+
+def test_a_failing_init_ends_the_session_and_is_kept() -> None:
+    error = AVMError("cannot start")
+
+    def ready() -> None:
+        raise error
+
+    fuse = FakeFUSE()
+    assert fuse._wrapper(Operations(FakeTree(), ready).init, "/") == 0
+    assert fuse.failures == [error] and fuse.ended == 1
+
+
+def test_a_failing_destroy_is_kept() -> None:
+    error = AVMError("not committed")
+    operations, _ = adapt(close=error)
+    fuse = FakeFUSE()
+    assert fuse._wrapper(operations.destroy, "/") == 0
+    assert fuse.failures == [error] and fuse.ended == 0
+
+
+def test_a_native_thread_keeps_one_python_state() -> None:
+    # The reference is taken once: a second one would do no harm, one a callback would leak.
+    thread = threading.Thread(target=lambda: [binding._keep_thread_state() for _ in range(3)])
+    thread.start()
+    thread.join()
+    assert not hasattr(binding._thread, "kept")
+
+
+# Names
+
+
+def test_attributes_become_a_stat() -> None:
+    attributes = Attributes(0o100644, 2, 3, 1, 5, 6, 7, 8, 9, 10, 11, 12, 13)
+    operations, tree = adapt(attributes=attributes)
+    assert operations.getattr("/x") == {
+        "st_mode": 0o100644, "st_ino": 2, "st_dev": 3, "st_nlink": 1, "st_uid": 5, "st_gid": 6,
+        "st_rdev": 7, "st_size": 8, "st_blksize": 9, "st_blocks": 10,
+        "st_atime": 11, "st_mtime": 12, "st_ctime": 13,
+    }  # fmt: skip
+    assert tree.calls == [("attributes", "/x")]
+
+
+def test_arguments_arrive_in_the_order_of_the_tree() -> None:
+    operations, tree = adapt(readlink="there")
+    operations.mkdir("/d", 0o755)
+    operations.mknod("/p", 0o10644, 3)
+    operations.rename("/a", "/b")
+    operations.symlink("/new", "text")
+    operations.link("/new", "/old")
+    operations.chmod("/a", 0o600)
+    operations.chown("/a", -1, 5)
+    operations.truncate("/a", 9)
+    operations.utimens("/a", (1, UTIME_OMIT))
+    operations.utimens("/a")
+    operations.rmdir("/d")
+    operations.unlink("/a")
+    assert operations.readlink("/l") == "there"
+    assert tree.calls == [
+        ("mkdir", "/d", 0o755),
+        ("mknod", "/p", 0o10644, 3),
+        ("rename", "/a", "/b"),
+        ("symlink", "text", "/new"),
+        ("link", "/old", "/new"),
+        ("chmod", "/a", 0o600),
+        ("chown", "/a", -1, 5),
+        ("truncate", "/a", 9),
+        ("utimens", "/a", 1, UTIME_OMIT),
+        ("utimens", "/a", UTIME_NOW, UTIME_NOW),
+        ("rmdir", "/d"),
+        ("unlink", "/a"),
+        ("readlink", "/l"),
+    ]
+
+
+def test_statfs_has_every_field(tmp_path: Path) -> None:
+    room = os.statvfs(tmp_path)
+    operations, _ = adapt(statvfs=room)
+    answer = operations.statfs("/")
+    assert answer["f_namemax"] == room.f_namemax and answer["f_bavail"] == room.f_bavail
+
+
+def test_a_folder_is_listed_with_types_and_anew_on_a_rewind() -> None:
+    operations, tree = adapt(list=[Entry("a\udcff", 4, stat.S_IFDIR)])
+    fh = operations.opendir("/d")
+    expected = [(".", None, 0), ("..", None, 0), ("a\udcff", {"st_mode": 0o40000, "st_ino": 4}, 0)]
+    assert operations.readdir(None, fh) == expected
+    assert operations.readdir(None, fh) == expected
+    operations.releasedir(None, fh)
+    assert tree.calls == [("list", "/d")] * 2
+    with pytest.raises(OSError) as caught:
+        operations.readdir(None, fh)
+    assert caught.value.errno == errno.EBADF
+
+
+# Open files
+
+
+def test_open_passes_only_the_flags_that_mean_something() -> None:
+    operations, tree = adapt(open=FakeHandle())
+    everything = sum(
+        (os.O_RDWR, os.O_APPEND, os.O_TRUNC, os.O_DIRECT, os.O_NONBLOCK, os.O_NOATIME, 0o100000)
+    )
+    operations.open("/x", info(everything | os.O_EXCL | os.O_CREAT))
+    operations.open("/x", info(os.O_WRONLY | os.O_SYNC))
+    assert tree.calls == [
+        ("open", "/x", os.O_RDWR | os.O_APPEND | os.O_TRUNC),
+        ("open", "/x", os.O_WRONLY | os.O_SYNC),
+    ]
+
+
+def test_create_passes_exclusive() -> None:
+    operations, tree = adapt(create=FakeHandle())
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+    operations.create("/x", 0o640, info(flags | os.O_DIRECT | os.O_NOFOLLOW))
+    assert tree.calls == [("create", "/x", 0o640, flags)]
+
+
+@pytest.mark.parametrize("virtual", [True, False])
+@pytest.mark.parametrize("operation", ["open", "create"])
+def test_direct_io_is_for_virtual_nodes(operation: str, virtual: bool) -> None:
+    operations, _ = adapt(**{operation: FakeHandle(virtual=virtual)})
+    fi = info()
+    arguments = ("/x", 0o600) if operation == "create" else ("/x",)
+    assert getattr(operations, operation)(*arguments, fi) == 0
+    assert fi.direct_io == int(virtual) and fi.fh > 0
+
+
+def test_an_open_file_is_asked_without_its_path() -> None:
+    handle = FakeHandle(b"hello world")
+    operations, tree = adapt(open=handle)
+    fi = info(os.O_RDWR)
+    operations.open("/x", fi)
+    fi = info(fh=fi.fh)
+    assert operations.read(None, 5, 6, fi) == b"world"
+    assert operations.write(None, b"J", 0, fi) == 1
+    operations.truncate("", 5, fi)
+    assert operations.getattr("", fi)["st_size"] == 5
+    operations.fsync(None, 1, fi)
+    operations.fsync(None, 0, fi)
+    operations.release(None, fi)
+    assert handle.text == b"Jello"
+    assert handle.calls == [("fsync", True), ("fsync", False), "release"]
+    assert tree.calls == [("open", "/x", os.O_RDWR)]
+    with pytest.raises(OSError) as caught:
+        operations.read(None, 1, 0, fi)
+    assert caught.value.errno == errno.EBADF
+    operations.release(None, fi)
+    assert handle.calls[-1:] == ["release"] and handle.calls.count("release") == 1
+
+
+def test_a_failed_open_leaves_nothing_open() -> None:
+    operations, _ = adapt(open=AccessError("no"))
+    with pytest.raises(AccessError):
+        operations.open("/x", info())
+    assert not operations._files._items
+
+
+def test_handles_have_numbers_of_their_own_across_threads() -> None:
+    tree = FakeTree()
+    handles = [FakeHandle(str(number).encode()) for number in range(400)]
+    waiting = iter(handles)
+    lock = threading.Lock()
+
+    def open_next(path: str, flags: int) -> FakeHandle:
+        with lock:
+            return next(waiting)
+
+    tree.open = open_next  # type: ignore[attr-defined]
+    operations = Operations(tree, lambda: None)
+    numbers: list[int] = []
+
+    def work() -> None:
+        for _ in range(50):
+            fi = info()
+            operations.open("/x", fi)
+            numbers.append(fi.fh)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(numbers)) == 400
+    texts = {operations.read(None, 9, 0, info(fh=number)) for number in numbers}
+    assert len(texts) == 400
+    operations.close()
+    assert all(handle.calls == ["release"] for handle in handles)
+
+
+def test_closing_releases_what_is_open_and_closes_the_tree_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Bad(FakeHandle):
+        def release(self) -> None:
+            super().release()
+            raise OSError(errno.ENOSPC, "full")
+
+    handles = [FakeHandle(), Bad(), FakeHandle()]
+    operations, tree = adapt()
+    for handle in handles:
+        operations._opened(handle, info())
+    operations.destroy("/")
+    operations.close()
+    assert [handle.calls for handle in handles] == [["release"]] * 3
+    assert tree.calls == [("close",)]
+    assert "closing a file failed" in caplog.text
+
+
+def test_what_the_kernel_must_not_ask_is_none() -> None:
+    operations, _ = adapt()
+    for name in ("flush", "access", "ioctl", "getxattr", "setxattr", "listxattr", "removexattr"):
+        assert getattr(operations, name) is None
+    assert operations.use_ns and operations.flag_nullpath_ok and operations.flag_nopath
+    assert operations.flag_utime_omit_ok
+
+
+def test_the_codec_keeps_every_byte() -> None:
+    codec = binding._find_codec(binding.CODEC)
+    assert codec is not None and binding._find_codec("utf-8") is None
+    every = bytes(range(1, 256)) + "ü記".encode()
+    text, length = codec.decode(every, "strict")
+    assert length == len(every) and codec.encode(text, "strict")[0] == every
+
+
+# Platforms
+
+
+def test_options_for_linux() -> None:
+    common = {
+        "fsname": "avm", "subtype": "avm", "use_ino": True,
+        "attr_timeout": 0, "entry_timeout": 1, "negative_timeout": 0,
+    }  # fmt: skip
+    two = {**common, "big_writes": True, "atomic_o_trunc": True, "auto_unmount": True}
+    assert options_for("linux") == two
+    assert options_for("linux", 3) == {**common, "auto_unmount": True}
+
+
+def test_options_for_macos() -> None:
+    options = options_for("darwin")
+    assert not {"big_writes", "atomic_o_trunc", "auto_unmount"} & set(options)
+    assert options["volname"] == "AVM" and options["attr_timeout"] == 0
+    assert {"noappledouble", "noapplexattr", "nobrowse"} <= set(options)
+
+
+def test_mountinfo() -> None:
+    data = (
+        rb"""22 27 0:20 / /sys rw,nosuid - sysfs sysfs rw
+40 27 0:41 / /mnt/a\040b\134c\011d rw,nosuid shared:7 master:2 - fuse.avm avm rw,user_id=0
+41 27 0:42 / /mnt/other rw - fuse.sshfs me@host: rw
+42 27 0:43 / /mnt/ext rw - ext4 avm rw
+43 27 0:44 / """
+        + "/mnt/ü".encode()
+        + b"\xff rw - fuse avm rw\nbroken\n"
+    )
+    assert parse_mountinfo(data) == ["/mnt/a b\\c\td", "/mnt/ü\udcff"]
+
+
+def test_macos_mount_output() -> None:
+    data = """/dev/disk3s1s1 on / (apfs, sealed, local, read-only, journaled)
+avm on /Users/pat/my (own) mount (macfuse, nodev, nosuid, synchronized, mounted by pat)
+fuse-t:/avm on /Users/pat/t (nfs, nodev, nosuid, mounted by pat)
+avm@macfuse0 on /Volumes/on it (macfuse_avm, mounted by pat)
+avmx on /Users/pat/x (macfuse, mounted by pat)
+me@host: on /Users/pat/ssh (macfuse, mounted by pat)
+""".encode()
+    assert parse_mount_output(data) == [
+        "/Users/pat/my (own) mount",
+        "/Users/pat/t",
+        "/Volumes/on it",
+    ]
+
+
+def test_unmount_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    darwin, linux = Darwin(), Linux()
+    assert darwin.unmount_command("/m", force=False) == ["/sbin/umount", "/m"]
+    forced = ["/usr/sbin/diskutil", "unmount", "force", "/m"]
+    assert darwin.unmount_command("/m", force=True) == forced
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert linux.unmount_command("/m", force=False) == ["umount", "/m"]
+    assert linux.unmount_command("/m", force=True) == ["umount", "-l", "/m"]
+
+
+def test_a_process_has_a_token_while_it_lives() -> None:
+    linux = Linux()
+    token = linux.process_token(os.getpid())
+    assert token and token == linux.process_token(os.getpid())
+    assert linux.process_token(2**22 + 1) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("fuse: device not found, try 'modprobe fuse' first", "--device /dev/fuse"),
+        ("fuse: failed to open /dev/fuse: Permission denied", "0666"),
+        ("fuse: failed to exec fusermount: No such file or directory", "install fuse3"),
+        ("fusermount: mount failed: Operation not permitted", "setuid"),
+        (
+            "fusermount3: option allow_other only allowed if 'user_allow_other' is set in"
+            " /etc/fuse.conf",
+            "user_allow_other into",
+        ),
+        ("fusermount: user has no write access to mountpoint /m", "belong to you"),
+        ("fuse: unknown option `big_writes'", "another libfuse"),
+        ("fuse: mountpoint is not empty\nfuse: if you are sure, use 'nonempty'", "an empty folder"),
+        ("The system extension required for mounting macFUSE volumes could not be loaded.",
+         "Privacy & Security"),
+    ],
+)  # fmt: skip
+def test_libfuse_words_get_a_hint(words: str, hint: str) -> None:
+    line = hints.explain(f"debug noise\n{words}\n\n")
+    assert hint in line and words.splitlines()[0] in line and "\n" not in line
+
+
+def test_libfuse_words_without_a_hint() -> None:
+    assert hints.explain("first\nsomething new\n") == "something new"
+    assert hints.explain("") == "libfuse gave no reason"
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_without_libfuse_the_error_says_what_to_install(
+    platform: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> binding.Binding:
+        raise OSError("Unable to find libfuse")
+
+    monkeypatch.setattr(binding, "_load_fusepy", missing)
+    monkeypatch.setattr(binding, "_load_mfusepy", missing)
+    monkeypatch.setattr(binding.sys, "platform", platform)
+    with pytest.raises(MountError) as caught:
+        binding.load()
+    expected = {"linux": "apt install fuse3 libfuse2", "darwin": "macFUSE"}[platform]
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_second_binding_serves_where_the_first_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong() -> binding.Binding:
+        raise ImportError("it needs libfuse 2, this is libfuse 3")
+
+    other = binding.Binding("mfusepy", 3, SimpleNamespace())
+    monkeypatch.setattr(binding, "_load_fusepy", wrong)
+    monkeypatch.setattr(binding, "_load_mfusepy", lambda: other)
+    assert binding.load() is other
+    with pytest.raises(MountError, match="libfuse 3"):
+        binding.load("fusepy")
+
+
+# The registry
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A mount table and process table that a test can change."""
+    state: dict[str, Any] = {"points": ["/mnt/a"], "tokens": {7: "t7"}, "stale": False}
+    fake = SimpleNamespace(
+        mountpoints=lambda: state["points"], process_token=lambda pid: state["tokens"].get(pid)
+    )
+    monkeypatch.setattr(registry, "here", fake)
+    monkeypatch.setattr(registry, "is_stale", lambda path: state["stale"])
+    return state
+
+
+def note(folder: Path, pid: int = 7, started: float = 1.0) -> None:
+    registry.register(
+        folder, mountpoint=Path("/mnt/a"), vault=Path("/v\udcff"), agent="akashi",
+        started=started, pid=pid,
+    )  # fmt: skip
+
+
+def test_a_registration_comes_back(tmp_path: Path, table: dict[str, Any]) -> None:
+    note(tmp_path / "new" / "folder")
+    (entry,) = registry.read_all(tmp_path / "new" / "folder")
+    assert entry.mountpoint == Path("/mnt/a") and entry.vault == Path("/v\udcff")
+    assert (entry.agent, entry.pid, entry.started, entry.stale) == ("akashi", 7, 1.0, False)
+    registry.forget(tmp_path / "new" / "folder", mountpoint=Path("/mnt/a"), pid=7)
+    registry.forget(tmp_path / "new" / "folder", mountpoint=Path("/mnt/a"), pid=7)
+    assert registry.read_all(tmp_path / "new" / "folder") == []
+
+
+@pytest.mark.parametrize(
+    ("mounted", "running", "stale", "listed", "kept"),
+    [
+        (True, True, False, True, True),
+        (True, False, True, True, True),
+        (True, False, False, False, False),
+        (False, False, False, False, False),
+        (False, True, False, False, True),
+    ],
+)
+def test_notes_of_mounts_that_are_gone_are_dropped(
+    tmp_path: Path, table: dict[str, Any],
+    mounted: bool, running: bool, stale: bool, listed: bool, kept: bool,
+) -> None:  # fmt: skip
+    note(tmp_path)
+    table["points"] = ["/mnt/a"] if mounted else []
+    table["tokens"] = {7: "t7"} if running else {7: "another process"}
+    table["stale"] = stale
+    entries = registry.read_all(tmp_path)
+    assert [entry.stale for entry in entries] == [not running] * listed
+    assert len(list(tmp_path.glob("*.json"))) == kept
+
+
+def test_a_damaged_note_is_dropped(tmp_path: Path, table: dict[str, Any]) -> None:
+    note(tmp_path)
+    for number, text in enumerate([b"", b"{", b"[]", b'{"mountpoint": 3}']):
+        (tmp_path / f"{number}.json").write_bytes(text)
+    assert len(registry.read_all(tmp_path)) == 1
+    assert len(list(tmp_path.glob("*.json"))) == 1
+
+
+def test_the_newest_running_server_is_the_server(tmp_path: Path, table: dict[str, Any]) -> None:
+    table["tokens"] = {7: "t7", 8: "t8", 9: "t9"}
+    for pid, started in ((7, 1.0), (8, 3.0), (9, 2.0)):
+        note(tmp_path, pid, started)
+    server = registry.server_of(tmp_path, "/mnt/a")
+    assert server and server.pid == 8
+    assert registry.server_of(tmp_path, "/mnt/b") is None
+    table["tokens"] = {}
+    assert registry.server_of(tmp_path, "/mnt/a") is None
+
+
+# Mount points
+
+
+def test_unfit_mount_points_are_refused(tmp_path: Path) -> None:
+    vault = tmp_path / "outer" / "vault"
+    (vault / "memory").mkdir(parents=True)
+    file, full = tmp_path / "file", tmp_path / "full"
+    file.write_text("x")
+    full.mkdir()
+    (full / "x").write_text("x")
+    (tmp_path / "alias").symlink_to(vault)
+    for place, reason in (
+        (file, "is not a folder"),
+        (file / "below", "is not a folder"),
+        (full, "is not empty"),
+        (vault, "inside the vault"),
+        (vault / "memory", "inside the vault"),
+        (vault / "not" / "yet", "inside the vault"),
+        (tmp_path / "alias" / "memory", "inside the vault"),
+        (tmp_path / "outer", "holds the vault"),
+        (Path("/"), "holds the vault"),
+    ):
+        with pytest.raises(MountError, match=reason) as caught:
+            prepare(place, vault)
+        assert "\n" not in str(caught.value)
+    assert not (vault / "not").exists()
+
+
+def test_a_missing_mount_point_is_made(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    made = prepare(tmp_path / "link" / "a b" / "m", tmp_path / "vault")
+    assert made == tmp_path.resolve() / "real" / "a b" / "m" and made.is_dir()
+    assert prepare(made, tmp_path / "vault") == made
+
+
+def test_waiting_asks_at_least_once() -> None:
+    counter = itertools.count()
+    assert mounts.wait_until(lambda: next(counter) == 0, 0.0)
+    assert not mounts.wait_until(lambda: False, 0.0)
+    assert mounts.wait_until(lambda: next(counter) == 3, 5.0)
+
+
+def test_unmount_wants_an_avm_mount(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "missing", Path("/proc")):
+        with pytest.raises(MountError, match="is not an AVM mount"):
+            mounts.unmount(place)
