@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from avm.api.semantic import Waiting
 from avm.api.status import Status, status_of
 from avm.api.store import Store
 from avm.api.view import AgentMemory, View
@@ -30,7 +31,7 @@ class AVM(View):
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, semantic: str | None = None):
-        store = open_store(path, {"semantic": semantic}, create=True, lasting=True)
+        store = open_store(path, {"semantic": semantic}, create=True, waiting=Waiting.LIBRARY)
         super().__init__(store, OWNER)
         self._finalizer = weakref.finalize(self, _close_quietly, store)
 
@@ -78,14 +79,14 @@ class AVM(View):
 
 
 def open_avm(
-    path: str | os.PathLike[str] | None, arguments: Mapping[str, Any], *, lasting: bool
+    path: str | os.PathLike[str] | None, arguments: Mapping[str, Any], waiting: Waiting
 ) -> AVM:
     """For doors: a vault that must be one already (but for the default), with config arguments.
 
-    `lasting`: the process may stay, so starting the model ahead of need is worth it.
+    `waiting` says what kind of process this is.
     """
     avm = AVM.__new__(AVM)
-    store = open_store(path, arguments, create=False, lasting=lasting)
+    store = open_store(path, arguments, create=False, waiting=waiting)
     View.__init__(avm, store, OWNER)
     avm._finalizer = weakref.finalize(avm, _close_quietly, store)
     return avm
@@ -96,7 +97,7 @@ def open_store(
     arguments: Mapping[str, Any],
     *,
     create: bool,
-    lasting: bool,
+    waiting: Waiting,
 ) -> Store:
     """Find the vault (made if it may be), read the configuration, open. Raises AVMError."""
     first = configuration.from_process(arguments)
@@ -113,7 +114,7 @@ def open_store(
             raise NoVaultError(f"no vault at {root}: avm init {root}")
         init.make(root)
     config = configuration.from_process(arguments, config_file(root.resolve()))
-    return Store(open_vault(root, config["state_dir"]), config, lasting=lasting)
+    return Store(open_vault(root, config["state_dir"]), config, waiting)
 
 
 def _close_quietly(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import threading
 from collections.abc import Callable
@@ -28,17 +29,31 @@ _PATIENT_SECONDS = 60.0
 _WORTH_EMBEDDING = 256
 _BATCH = 64
 _BATCH_SECONDS = 120.0
+
+
+class Waiting(enum.Enum):
+    """What a process can afford for its queries' vectors, when the configuration says `auto`."""
+
+    #: A command: too short to start the model, unless text finds nothing.
+    COMMAND = "command"
+    #: A program that stays: starts the model at its first question, waits only if text finds
+    #: nothing.
+    LIBRARY = "library"
+    #: A mount: starts the model as well, and never waits: the kernel holds a folder meanwhile.
+    MOUNT = "mount"
+
+
 INSTALL_HINT = "semantic search is off: pip install 'avm-memory[semantic]', then avm index --wait"
 
 
 class Semantic:
     """The model as one vault uses it. Never in this process: the worker is a program of its own."""
 
-    def __init__(self, vault: Vault, config: Config, index: Index, *, lasting: bool) -> None:
+    def __init__(self, vault: Vault, config: Config, index: Index, waiting: Waiting) -> None:
         self._mode: str = config["semantic"]
         self._configured: Path | None = config["model"]
         self._index = index
-        self._lasting = lasting
+        self._waiting = waiting
         self._log_file = vault.state_dir / "model.log"
         self._guard = threading.Lock()
         self._worker: WorkerEmbedder | None = None
@@ -57,20 +72,22 @@ class Semantic:
     def query_vector(self, text: str, *, patient: bool = False) -> QueryVector | None:
         """The vector of a query, None if it is not to be had in time.
 
-        `patient` waits for the model to load; else a process that stays starts it and waits
-        0.15 s, and one that does not leaves it. The mode `wait` is always patient, and embeds the
-        passages that lack it first, if they are few.
+        A first try is not `patient`: a process that stays starts the model and waits 0.15 s. A
+        second one, when text found nothing, waits for it to load, but not in a mount. The mode
+        `wait` always waits, and first embeds the passages that lack it, if they are few.
         """
-        waiting = self._mode == "wait"
-        patient = patient or waiting
-        if self._mode == "off" or not (patient or self._lasting) or not semantic_installed():
+        always = self._mode == "wait"
+        unfit = Waiting.MOUNT if patient else Waiting.COMMAND
+        if self._mode == "off" or (self._waiting is unfit and not always):
+            return None
+        if not semantic_installed():
             return None
         embedded, passages = self._index.vector_counts(MODEL_ID)
-        if waiting and 0 < passages - embedded <= _WORTH_EMBEDDING:
+        if always and 0 < passages - embedded <= _WORTH_EMBEDDING:
             self.embed_missing()
         elif embedded == 0:
             return None
-        timeout = _PATIENT_SECONDS if patient else _IMPATIENT_SECONDS
+        timeout = _PATIENT_SECONDS if patient or always else _IMPATIENT_SECONDS
         try:
             return QueryVector(self._model().embed([text], timeout=timeout)[0], MODEL_ID)
         except ModelError as err:

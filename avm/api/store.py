@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from avm.api.semantic import Semantic
+from avm.api.semantic import Semantic, Waiting
 from avm.base import atomic, memory_file, paths
 from avm.base.config import Config
 from avm.base.errors import AccessError, AVMError, ExistsError, UsageError
@@ -25,13 +25,13 @@ _HEAD_BYTES = memory_file.MAX_FRONT_BYTES + 1024
 
 
 class Store:
-    """One vault, opened. `lasting`: this process may stay, so it is worth starting the model."""
+    """One vault, opened, by the kind of process that `waiting` says."""
 
-    def __init__(self, vault: Vault, config: Config, *, lasting: bool) -> None:
+    def __init__(self, vault: Vault, config: Config, waiting: Waiting) -> None:
         self.vault = vault
         self.config = config
         self.index = Index(vault)
-        self.semantic = Semantic(vault, config, self.index, lasting=lasting)
+        self.semantic = Semantic(vault, config, self.index, waiting)
         self.committer = Committer(vault, config)
         self._authors = Authors(vault)
         self._background: BackgroundCommitter | None = None

@@ -20,7 +20,6 @@ from avm.recall import candidates, packing, query
 from avm.recall.links import Resolver
 from avm.recall.scoring import ScoringStrategy
 from avm.recall.snippets import snippet
-from avm.recall.tokens import count_tokens
 from avm.vault import files
 
 _MOST_SAME_TITLES = 10_000
@@ -125,10 +124,10 @@ class View:
             max_tokens = self.store.config["recall.max_tokens"]
         budget = values.positive(max_tokens, "max_tokens")
         found, ranked_by = self._candidates(text, ScoringStrategy.of(strategy), folder)
-        if not found:
-            line = packing.fit_line(_nothing(text), budget)
-            return Recalled(line, count_tokens(line), 0, 0, ranked_by)
-        packed = packing.pack(found, budget, ranked_by)
+        if found:
+            packed = packing.pack(found, budget, ranked_by)
+        else:
+            packed = packing.first_fitting([_nothing(text), "Nothing found.\n"], budget)
         return Recalled(packed.text, packed.tokens, packed.passages, packed.memories, ranked_by)
 
     def search(self, query: str, limit: int = 10, *, folder: str = "") -> list[Hit]:

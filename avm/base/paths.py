@@ -98,6 +98,15 @@ def is_memory_name(name: str) -> bool:
     return name[-3:].lower() == ".md" and len(name) > 3
 
 
+def is_utf8(rel: str) -> bool:
+    """Whether a name off the disk is UTF-8: one that is not can be no memory."""
+    try:
+        rel.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_hidden_name(name: str) -> bool:
     """Whether `name` starts with a dot: no memory, no folder of memories."""
     return name.startswith(".")

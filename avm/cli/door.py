@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from avm.api import AVM, View, open_avm
-from avm.api.semantic import INSTALL_HINT
+from avm.api.semantic import INSTALL_HINT, Waiting
 from avm.base.errors import AVMError
 from avm.cli.places import Place, here
 
@@ -36,7 +36,7 @@ class Door:
             self._place = here()
         return self._place
 
-    def avm(self, *, lasting: bool = False, **arguments: Any) -> AVM:
+    def avm(self, waiting: Waiting = Waiting.COMMAND, **arguments: Any) -> AVM:
         """The vault, as its owner. `arguments` are configuration. Raises AVMError."""
         if self._avm is None:
             vault = self.vault
@@ -44,7 +44,7 @@ class Door:
             if self.place.mount and vault is None:
                 vault = self.place.mount.vault
                 given["agent"] = self.agent or self.place.mount.agent
-            self._avm = open_avm(None, {"vault": vault, **given}, lasting=lasting)
+            self._avm = open_avm(None, {"vault": vault, **given}, waiting)
         return self._avm
 
     def view(self, **arguments: Any) -> View:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from avm.api.semantic import Waiting
 from avm.base.config import mount_registry
 from avm.cli.door import Door, shared
 
@@ -60,7 +61,7 @@ def _serve(door: Door, point: Path, ready_fd: int | None) -> None:
     tell: Callable[[], None] = (
         background.announce(ready_fd) if ready_fd is not None else lambda: None
     )
-    avm = door.avm(lasting=True)
+    avm = door.avm(Waiting.MOUNT)
     agent, root = avm.store.config["agent"], avm.store.vault.root
     real = Path(os.path.realpath(point))
     tree = Tree(avm.view(agent))

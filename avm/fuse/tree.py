@@ -32,7 +32,7 @@ class Tree(Protocol):
         ...
 
     def create(self, path: str, mode: int, flags: int, /) -> Handle:
-        """Create and open a file; `flags` within operations.CREATE_FLAGS, `mode` with the umask applied."""
+        """Create and open; `flags` within operations.CREATE_FLAGS, `mode` less the umask."""
         ...
 
     def truncate(self, path: str, size: int, /) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from avm.base import paths
 from avm.index.database import Database
 from avm.index.extract import Extracted, extract
 from avm.index.plan import Plan, is_racy
@@ -62,7 +63,7 @@ def apply_history(
     with database.transaction() as connection:
         rows: list[tuple[str, str, float, float]] = []
         for path, entry in found.items():
-            if entry is None:
+            if entry is None or not paths.is_utf8(path):
                 continue
             changed, added = float(entry.changed), float(entry.added)
             if not added:
@@ -74,14 +75,15 @@ def apply_history(
             rows.append((path, entry.blob, changed or added, added))
         if whole:
             connection.execute("DELETE FROM history")
-        connection.executemany("DELETE FROM history WHERE path = ?", [(path,) for path in found])
+        stale = [(path,) for path in found if paths.is_utf8(path)]
+        connection.executemany("DELETE FROM history WHERE path = ?", stale)
         connection.executemany("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?)", rows)
         connection.execute("INSERT OR REPLACE INTO fact VALUES ('head', ?)", (head,))
         count_up(connection)
 
 
-def _batches(paths: Sequence[str]) -> Iterator[list[str]]:
-    remaining = iter(paths)
+def _batches(names: Sequence[str]) -> Iterator[list[str]]:
+    remaining = iter(names)
     while batch := list(islice(remaining, _BATCH)):
         yield batch
 
@@ -160,8 +162,8 @@ def _write(connection: sqlite3.Connection, readings: Iterable[_Reading], gone: l
     return changed
 
 
-def _hashes(connection: sqlite3.Connection, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for path in paths:
+def _hashes(connection: sqlite3.Connection, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for path in names:
         row = connection.execute("SELECT hash FROM memory WHERE path = ?", (path,)).fetchone()
         if row:
             yield path, row["hash"]

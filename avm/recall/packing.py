@@ -15,7 +15,6 @@ from avm.recall.candidates import Candidate
 from avm.recall.tokens import count_tokens
 
 _TICKS = re.compile(r"`{3,}")
-_WORD_END = re.compile(r"\S+\s*")
 
 
 @dataclass(frozen=True)
@@ -54,17 +53,13 @@ def pack(candidates: Sequence[Candidate], max_tokens: int, ranked_by: str) -> Pa
     return _cut_to_fit(candidates, matching, max_tokens, ranked_by)
 
 
-def fit_line(text: str, max_tokens: int) -> str:
-    """The longest run of whole words from the start of `text` within `max_tokens`."""
-    words = _WORD_END.findall(text)
-    low, high = 0, len(words)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if count_tokens("".join(words[:middle]).rstrip()) <= max_tokens:
-            low = middle
-        else:
-            high = middle - 1
-    return "".join(words[:low]).rstrip()
+def first_fitting(lines: Sequence[str], max_tokens: int) -> Packed:
+    """The first of `lines` that keeps to the budget, as an answer of no passage; else nothing."""
+    for line in lines:
+        tokens = count_tokens(line)
+        if tokens <= max_tokens:
+            return Packed(line, tokens, 0, 0)
+    return Packed("", 0, 0, 0)
 
 
 def _cut_to_fit(
@@ -85,8 +80,7 @@ def _cut_to_fit(
                 high = middle - 1
         if best:
             return best
-    line = fit_line("The budget is too small for any passage.\n", max_tokens)
-    return Packed(line, count_tokens(line), 0, 0)
+    return first_fitting(["The budget is too small for any passage.\n"], max_tokens)
 
 
 def _shortened(candidate: Candidate, length: int) -> Candidate:

@@ -75,9 +75,7 @@ class _Walker:
                 self._file(entry, prefix + name, rules)
 
     def _file(self, entry: os.DirEntry[str], rel: str, rules: Rules) -> None:
-        try:
-            rel.encode()
-        except UnicodeEncodeError:
+        if not paths.is_utf8(rel):
             self._found.undecodable.append(rel)
             return
         if not self._kept(rel, rules, is_dir=False):

@@ -163,14 +163,6 @@ def test_a_failing_destroy_is_kept() -> None:
     assert fuse.failures == [error] and fuse.ended == 0
 
 
-def test_a_native_thread_keeps_one_python_state() -> None:
-    # The reference is taken once: a second one would do no harm, one a callback would leak.
-    thread = threading.Thread(target=lambda: [binding._keep_thread_state() for _ in range(3)])
-    thread.start()
-    thread.join()
-    assert not hasattr(binding._thread, "kept")
-
-
 # Names
 
 
@@ -401,13 +393,13 @@ def test_mountinfo() -> None:
 
 
 def test_macos_mount_output() -> None:
-    data = """/dev/disk3s1s1 on / (apfs, sealed, local, read-only, journaled)
+    data = b"""/dev/disk3s1s1 on / (apfs, sealed, local, read-only, journaled)
 avm on /Users/pat/my (own) mount (macfuse, nodev, nosuid, synchronized, mounted by pat)
 fuse-t:/avm on /Users/pat/t (nfs, nodev, nosuid, mounted by pat)
 avm@macfuse0 on /Volumes/on it (macfuse_avm, mounted by pat)
 avmx on /Users/pat/x (macfuse, mounted by pat)
 me@host: on /Users/pat/ssh (macfuse, mounted by pat)
-""".encode()
+"""
     assert parse_mount_output(data) == [
         "/Users/pat/my (own) mount",
         "/Users/pat/t",
@@ -497,7 +489,8 @@ def table(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A mount table and process table that a test can change."""
     state: dict[str, Any] = {"points": ["/mnt/a"], "tokens": {7: "t7"}, "stale": False}
     fake = SimpleNamespace(
-        mountpoints=lambda: state["points"], process_token=lambda pid: state["tokens"].get(pid)
+        mountpoints=lambda: state["points"],
+        process_token=lambda pid: dict(state["tokens"]).get(pid),
     )
     monkeypatch.setattr(registry, "here", fake)
     monkeypatch.setattr(registry, "is_stale", lambda path: state["stale"])

@@ -40,10 +40,18 @@ def vocabulary() -> list[bytes]:
     return [encoding.decode_single_token_bytes(rank) for rank in range(SIZE)]
 
 
+def decoded(token: bytes) -> str:
+    """`token` as text, empty if it is none."""
+    try:
+        return token.decode()
+    except UnicodeDecodeError:
+        return ""
+
+
 def is_straddler(token: bytes) -> bool:
     """Whether a token holds a part of a character together with something outside it."""
     begins_character = [byte & 0xC0 != 0x80 for byte in token]
-    return not _decoded(token) and any(begins_character[1:])
+    return not decoded(token) and any(begins_character[1:])
 
 
 def pack(ranked: list[bytes]) -> bytes:
@@ -74,7 +82,7 @@ def _chosen(ranked: list[bytes], ranks: dict[bytes, int]) -> Iterator[bytes]:
             if ranks.get(spelling, SIZE) < ENGLISH:
                 yield spelling
     for rank, token in enumerate(ranked):
-        text = _decoded(token)
+        text = decoded(token)
         if (
             (rank < (ASCII if token.isascii() else EAST_ASIAN) and COMMON.fullmatch(text))
             or len(text) == 1
@@ -102,14 +110,6 @@ def _shared(before: bytes, stem: bytes) -> int:
     return sum(
         1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, stem, strict=False))
     )
-
-
-def _decoded(token: bytes) -> str:
-    """`token` as text, empty if it is none."""
-    try:
-        return token.decode()
-    except UnicodeDecodeError:
-        return ""
 
 
 if __name__ == "__main__":

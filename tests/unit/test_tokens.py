@@ -6,18 +6,22 @@ import importlib.util
 import json
 import sysconfig
 import unicodedata
+import warnings
 import zlib
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-import bpe_openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from avm.recall import tokens
 from avm.recall.tokens import count_tokens
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # how the package reads its own data
+    import bpe_openai
 
 ENCODING = bpe_openai.get_encoding("o200k_base")
 LOCOMO = Path("/work/shared/data/locomo-dev.json")
@@ -88,14 +92,14 @@ JAPANESE = """\
 """
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])
-PHRASES = st.sampled_from(
+PHRASES = (
     "the| don't| We'LL|'s|'ſ| naïve| Straße| ÉCOLE| 中国|彩票|日本語|ですか。| 안녕하세요| привет"
     "| हिन्दी|สวัสดี| שלום|مرحبا|👩‍👩‍👧‍👦|❤️|e\u0301|\u0301|ǅ|ªⅣ²½٣|𝔘𝔫𝔦|\u200b|\ufeff|\ufffd"
     "|camelCase|HTTPServer|snake_case| self.x|();\n|//|/|```\n|- [ ] |<|endoftext|>|https://a.b/c"
     "|1|12345|3.14|1²|...|---|=====| |  |   |\t|\n|\r\n|\n\n |\xa0|\u3000|\u2028|\x85|\x00|\x1c"
-    "|\u0378|\u0cf3|\ua7cb|\U0001e030|\U00031350".split("|")
+    "|\u0378|\u0cf3|\ua7cb|\U0001e030|\U00031350"
 )
-MIXTURES = st.lists(st.one_of(PHRASES, CHARACTERS, st.integers().map(str)), max_size=20)
+MIXTURES = st.lists(st.sampled_from(PHRASES.split("|")) | CHARACTERS | st.integers().map(str))
 
 
 @cache
@@ -111,6 +115,11 @@ def table_maker() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def is_character(token: bytes) -> bool:
+    """Whether a token is one character of several bytes."""
+    return len(token) > 1 and len(table_maker().decoded(token)) == 1
 
 
 def exact(text: str) -> int:
@@ -191,13 +200,15 @@ def test_never_undercounts_what_tokens_are_made_of(data: st.DataObject) -> None:
         assert count_tokens(part) >= exact(part)
 
 
-@given(st.sampled_from("a A = 中 ก \u0301 \n".split(" ")), st.integers(0, 3_000))
+@given(st.sampled_from("aA=中ก\u0301\n "), st.integers(0, 3_000))
 def test_never_undercounts_long_runs(char: str, length: int) -> None:
     assert count_tokens(char * length) >= exact(char * length)
 
 
 def test_never_undercounts_any_character() -> None:
-    for char in filter(lambda char: unicodedata.category(char) != "Cs", map(chr, range(0x110000))):
+    for char in map(chr, range(0x110000)):
+        if unicodedata.category(char) in ("Cn", "Co", "Cs"):
+            continue
         text = f"a{char} {char}'s{char}1{char}"
         assert count_tokens(text) >= exact(text), ascii(text)
 
@@ -235,8 +246,7 @@ def test_the_table_is_true_and_complete_where_it_must_be() -> None:
     table, ranked = tokens._table(), vocabulary()
     assert [*table.ranks] == ranked[256 : table_maker().FIRST]
     assert table.tokens <= set(ranked)
-    characters = {token for token in ranked if len(token.decode(errors="replace")) == 1}
-    assert characters - {char for char in characters if len(char) == 1} <= table.tokens
+    assert set(filter(is_character, ranked)) <= table.tokens
     straddlers = {token for group in table.straddlers.values() for token in group}
     assert straddlers == set(filter(table_maker().is_straddler, ranked))
 
@@ -262,7 +272,7 @@ def test_characters_are_merged_from_lower_ranks_alone() -> None:
     ranks: dict[bytes, int] = {}
     for token in vocabulary():
         ranks[token] = len(ranks)
-        if len(token) > 1 and len(token.decode(errors="replace")) == 1:
+        if is_character(token):
             parts = tokens._single_bytes(token)
             tokens._merge(parts, ranks)
-            assert len(parts) == 1 or not token.decode(errors="ignore")
+            assert parts == [token]

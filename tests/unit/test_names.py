@@ -1,0 +1,78 @@
+"""Names of virtual nodes: what parses is one, all else is an ordinary name."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avm.overlay.names import parse
+from avm.overlay.nodes import BY_NAME, NODES
+
+words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=30)
+
+
+def arguments(name: str) -> dict[str, str] | None:
+    """The arguments of a folder's node, None for an ordinary name."""
+    asked = parse(name, BY_NAME)
+    return None if asked is None else dict(asked.arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (":search", {}),
+        (":search?RSI", {"query": "RSI"}),
+        (":search?query=RSI&limit=10", {"query": "RSI", "limit": "10"}),
+        (":search?q=RSI", {"query": "RSI"}),
+        (":search?RSI&limit=3", {"query": "RSI", "limit": "3"}),
+        (":recall:NVDA+risk,max_tokens=500", {"query": "NVDA risk", "max_tokens": "500"}),
+        (":recall:a,b,strategy=recency", {"query": "a,b", "strategy": "recency"}),
+        (":recall:max_tokens=500", {"max_tokens": "500"}),
+        (":recall?query=a%2Fb%20c+d", {"query": "a/b c d"}),
+        (":recall:RSI=70+rule", {"query": "RSI=70 rule"}),
+        (":stats", {}),
+    ],
+)
+def test_forms(name: str, expected: dict[str, str]) -> None:
+    assert arguments(name) == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ":", ":nosuch", ":search?nosuch=1", ":stats?x", ":stats:x", ":search,v", ":search?a,v",
+        ":search?a~", ":search?a.swp", ":search.md", ":Search", "search", "a:b", "x.md", "x.md:",
+        "x.md:nosuch", "x.txt:meta", ".md:meta", "x.md:meta?y", "12:30.md", "x.md:meta~",
+    ],
+)  # fmt: skip
+def test_ordinary_names(name: str) -> None:
+    assert parse(name, BY_NAME) is None
+
+
+def test_a_file_s_node() -> None:
+    asked = parse("my note: 2.md:meta", BY_NAME)
+    assert asked is not None and (asked.node.name, asked.on) == ("meta", "my note: 2.md")
+
+
+@given(words, st.sampled_from([quote, quote_plus]))
+def test_any_question_can_be_asked_in_either_form(text: str, encode: object) -> None:
+    coded = encode(text, safe="")  # type: ignore[operator]
+    assert arguments(f":search?query={coded}&limit=1") == {"query": text, "limit": "1"}
+    assert arguments(f":search:{coded},limit=1") == {"query": text, "limit": "1"}
+
+
+@given(st.text(max_size=40))
+def test_no_name_breaks_the_parser(name: str) -> None:
+    parse(name, BY_NAME)
+    parse(":search" + name, BY_NAME)
+    parse("x.md:" + name, BY_NAME)
+
+
+def test_examples_of_every_node_parse_as_that_node() -> None:
+    for node in NODES:
+        for example in node.examples:
+            asked = parse(example, BY_NAME)
+            assert asked is not None and asked.node is node
