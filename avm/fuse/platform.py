@@ -101,10 +101,11 @@ class Linux:
 
     def holders(self, mountpoint: str) -> list[str]:
         """Processes with a working folder, root or open file inside."""
+        inside = [p for p in os.listdir("/proc") if p.isdigit() and _is_inside(p, mountpoint)]
+        if inside == [str(os.getpid())]:
+            return ["this process"]
         found = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            if int(pid) == os.getpid() or not _is_inside(pid, mountpoint):
-                continue
+        for pid in inside:
             with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", "rb") as file:
                 found.append(f"{os.fsdecode(file.read().strip())} (pid {pid})")
         return found

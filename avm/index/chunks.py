@@ -25,62 +25,62 @@ class Chunk:
 
 @dataclass
 class _Block:
-    """Lines that belong together: a paragraph, a heading, a fenced code block."""
+    """Lines that belong together, [first, end): a paragraph, a heading, a fenced code block."""
 
-    lines: list[str]
     first: int
+    end: int
     heading: tuple[int, str] | None = None
 
 
 def split(body: str) -> list[Chunk]:
     """The passages of `body`, in order; [] if there is nothing but blanks."""
+    lines = [line.rstrip("\r") for line in body.split("\n")]
     chunks: list[Chunk] = []
     headings: list[tuple[int, str]] = []
     pending: list[_Block] = []
 
     def flush() -> None:
-        if pending and any(block.heading is None for block in pending):
-            chunks.extend(_joined(pending, tuple(title for _, title in headings)))
+        if pending:
+            above = tuple(title for _, title in headings)
+            chunks.extend(_passages(lines, pending[0].first, pending[-1].end, above))
             pending.clear()
 
-    for block in _blocks(body):
+    for block in _blocks(lines):
         if block.heading is not None:
+            if any(before.heading is None for before in pending):
+                flush()  # headings in a row stay together
             level, _ = block.heading
-            flush()
             headings[:] = [h for h in headings if h[0] < level] + [block.heading]
-        elif pending and _size(pending) + _size([block]) > TARGET_CHARS:
+        elif pending and _size(lines, pending[0].first, block.end) > TARGET_CHARS:
             flush()
         pending.append(block)
-    if pending:  # also headings with nothing below them
-        chunks.extend(_joined(pending, tuple(title for _, title in headings)))
+    flush()
     return chunks
 
 
-def _size(blocks: list[_Block]) -> int:
-    return sum(len(line) + 1 for block in blocks for line in block.lines)
+def _size(lines: list[str], first: int, end: int) -> int:
+    return sum(len(line) + 1 for line in lines[first:end])
 
 
-def _joined(blocks: list[_Block], headings: tuple[str, ...]) -> Iterator[Chunk]:
-    first = blocks[0].first
-    lines = [""] * (blocks[-1].first + len(blocks[-1].lines) - first)
-    for block in blocks:
-        lines[block.first - first : block.first - first + len(block.lines)] = block.lines
-    start, size = 0, 0
-    for number, line in enumerate(lines):
-        if size and size + len(line) > 2 * TARGET_CHARS:
-            yield _chunk(lines, start, number, headings, first)
+def _passages(lines: list[str], first: int, end: int, headings: tuple[str, ...]) -> Iterator[Chunk]:
+    """Lines [first, end) as one passage, or as several if they are too long for one."""
+    start, size = first, 0
+    for number in range(first, end):
+        length = len(lines[number])
+        if size and size + length > 2 * TARGET_CHARS:
+            yield _chunk(lines, start, number, headings)
             start, size = number, 0
-        if len(line) > 2 * TARGET_CHARS:
-            yield from _long_line(line, first + number, headings)
+        if length > 2 * TARGET_CHARS:
+            yield from _long_line(lines[number], number, headings)
             start, size = number + 1, 0
             continue
-        size += len(line) + 1
-    if start < len(lines):
-        yield _chunk(lines, start, len(lines), headings, first)
+        size += length + 1
+    if start < end:
+        yield _chunk(lines, start, end, headings)
 
 
-def _chunk(lines: list[str], start: int, end: int, headings: tuple[str, ...], first: int) -> Chunk:
-    return Chunk("\n".join(lines[start:end]), headings, first + start, first + end - 1)
+def _chunk(lines: list[str], start: int, end: int, headings: tuple[str, ...]) -> Chunk:
+    return Chunk("\n".join(lines[start:end]), headings, start, end - 1)
 
 
 def _long_line(line: str, number: int, headings: tuple[str, ...]) -> Iterator[Chunk]:
@@ -94,29 +94,27 @@ def _long_line(line: str, number: int, headings: tuple[str, ...]) -> Iterator[Ch
         line = line[cut:]
 
 
-def _blocks(body: str) -> Iterator[_Block]:
-    block: _Block | None = None
+def _blocks(lines: list[str]) -> Iterator[_Block]:
+    first: int | None = None
     fence: str | None = None
-    for number, line in enumerate(body.split("\n")):
-        line = line.rstrip("\r")
-        if fence is not None and block is not None:
-            block.lines.append(line)
-            if line.strip().startswith(fence) and not line.strip().strip(fence[0]):
+    for number, line in enumerate(lines):
+        stripped = line.strip()
+        if fence is not None:
+            if stripped.startswith(fence) and not stripped.strip(fence[0]):
                 fence = None
             continue
-        opened = _FENCE.match(line)
         heading = _HEADING.match(line)
-        if heading or not line.strip():
-            if block:
-                yield block
-            block = None
+        if heading or not stripped:
+            if first is not None:
+                yield _Block(first, number)
+            first = None
             if heading:
-                yield _Block([line], number, (len(heading[1]), heading[2]))
+                yield _Block(number, number + 1, (len(heading[1]), heading[2]))
             continue
-        if block is None:
-            block = _Block([], number)
-        block.lines.append(line)
+        if first is None:
+            first = number
+        opened = _FENCE.match(line)
         if opened:
             fence = opened[1]
-    if block:
-        yield block
+    if first is not None:
+        yield _Block(first, len(lines))

@@ -462,7 +462,7 @@ def test_without_libfuse_the_error_says_what_to_install(
 
     monkeypatch.setattr(binding, "_load_fusepy", missing)
     monkeypatch.setattr(binding, "_load_mfusepy", missing)
-    monkeypatch.setattr(binding.sys, "platform", platform)
+    monkeypatch.setattr("sys.platform", platform)
     with pytest.raises(MountError) as caught:
         binding.load()
     expected = {"linux": "apt install fuse3 libfuse2", "darwin": "macFUSE"}[platform]
@@ -479,6 +479,70 @@ def test_the_second_binding_serves_where_the_first_cannot(monkeypatch: pytest.Mo
     assert binding.load() is other
     with pytest.raises(MountError, match="libfuse 3"):
         binding.load("fusepy")
+
+
+class FakeModule:
+    """A binding whose FUSE class only notes how it was called."""
+
+    def __init__(self, outcome: BaseException | None = None) -> None:
+        self.calls: list[Any] = []
+        calls = self.calls
+
+        class FUSE:
+            def __init__(self, operations: Any, mountpoint: str, **options: Any) -> None:
+                calls.append((operations, mountpoint, options))
+                if outcome:
+                    raise outcome
+
+        self.FUSE = FUSE
+
+    def fuse_exit(self) -> None:
+        self.calls.append("exit")
+
+
+def test_fusepy_is_called_with_the_codec_and_a_callable() -> None:
+    module = FakeModule()
+    operations, tree = adapt(readlink="there")
+    assert binding.Binding("fusepy", 2, module).run(operations, "/m", {"use_ino": True}) == 0
+    ((given, point, options),) = module.calls
+    assert point == "/m" and given("readlink", "/l") == "there" and given.flush is None
+    assert given.flag_nullpath_ok and tree.calls == [("readlink", "/l")]
+    assert options == {
+        "foreground": True, "nothreads": False, "raw_fi": True, "use_ino": True,
+        "encoding": binding.CODEC,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("libfuse", [2, 3])
+def test_mfusepy_is_called_with_the_operations(libfuse: int) -> None:
+    module = FakeModule()
+    operations, _ = adapt()
+    loaded = binding.Binding("mfusepy", libfuse, module)
+    assert loaded.run(operations, "/m", {}, threads=False) == 0
+    ((given, _, options),) = module.calls
+    assert given is operations and not callable(given)
+    assert options == {"foreground": True, "nothreads": True, "raw_fi": True}
+    assert given.flag_nullpath_ok is given.flag_nopath is (libfuse == 2)
+
+
+def test_a_code_of_libfuse_is_returned_and_anything_else_raised() -> None:
+    operations, _ = adapt()
+    assert binding.Binding("fusepy", 2, FakeModule(RuntimeError(1))).run(operations, "/m", {}) == 1
+    for error in (RuntimeError("internal"), ValueError(3)):
+        with pytest.raises(type(error)):
+            binding.Binding("fusepy", 2, FakeModule(error)).run(operations, "/m", {})
+
+
+def test_libfuse_3_truncates_the_open_file() -> None:
+    handle = FakeHandle(b"hello")
+    operations, tree = adapt(open=handle)
+    fi = info()
+    operations.open("/x", fi)
+    fuse = binding._Mfusepy()
+    fuse.operations, fuse.encoding, fuse.errors = operations, "utf-8", "surrogateescape"
+    fuse.truncate_fuse_3(None, 2, SimpleNamespace(contents=fi))
+    fuse.truncate_fuse_3(b"/\xff", 3, None)
+    assert handle.text == b"he" and tree.calls[1:] == [("truncate", "/\udcff", 3)]
 
 
 # The registry
