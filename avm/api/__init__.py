@@ -1,7 +1,7 @@
 """The only façade: AVM and AgentMemory. Every door goes through here; so does the access check."""
 
 from avm.api.avm import AVM, open_avm
-from avm.api.results import Hit, Info, Recalled, Remembered, Stats
+from avm.api.results import Hit, Info, Recalled, Remembered, Stats, Status
 from avm.api.view import AgentMemory, View
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Recalled",
     "Remembered",
     "Stats",
+    "Status",
     "View",
     "open_avm",
 ]

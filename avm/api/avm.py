@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from avm.api.semantic import Waiting
-from avm.api.status import Status, status_of
 from avm.api.store import Store
 from avm.api.view import AgentMemory, View
 from avm.base import config as configuration
@@ -42,26 +41,6 @@ class AVM(View):
     def view(self, agent: str | None) -> View:
         """An agent's view, or this one for None."""
         return self if agent is None else self.agent_memory(agent)
-
-    def commit(self, message: str | None = None) -> Report:
-        """Commit everybody's memories now. Raises RepositoryError."""
-        return self.store.committer.commit(now=True, people=True, subject=message)
-
-    def index(self, *, wait: bool = False, progress: Any = None) -> tuple[int, int]:
-        """Bring the index up to date; with `wait` compute every embedding too.
-
-        `progress(stage, done, total)`; stages are `files` and `embeddings`. Returns (passages with
-        an embedding, passages). Raises ModelError if the model is missing or fails.
-        """
-        report = progress or (lambda stage, done, total: None)
-        self.store.index.refresh(lambda done, total: report("files", done, total))
-        if wait:
-            self.store.semantic.embed_missing(lambda d, t: report("embeddings", d, t))
-        return self.store.index.vector_counts()
-
-    def status(self) -> Status:
-        """What is indexed, waiting, unparsable."""
-        return status_of(self.store)
 
     def close(self) -> Report | None:
         """Commit what waits and let go of everything; the last commit round's report, if any."""

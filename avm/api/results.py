@@ -62,3 +62,21 @@ class Stats:
     bytes: int
     tags: int
     folders: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a vault. `waiting` maps vault paths to why they are not committed; `blocked`
+    says what holds up all commits; `unreadable` lists (vault path, problem)."""
+
+    vault: str
+    adopted: bool
+    memories: int
+    expired: tuple[str, ...]
+    unreadable: tuple[tuple[str, str], ...]
+    waiting: dict[str, str]
+    blocked: str | None
+    embedded: int
+    passages: int
+    semantic: str
+    notice: str | None

@@ -82,13 +82,12 @@ class Semantic:
             return None
         if not semantic_installed():
             return None
-        embedded, passages = self._index.vector_counts(MODEL_ID)
-        if always and 0 < passages - embedded <= _WORTH_EMBEDDING:
-            self.embed_missing()
-        elif embedded == 0:
-            return None
         timeout = _PATIENT_SECONDS if patient or always else _IMPATIENT_SECONDS
         try:
+            if always:
+                self._embed_few()
+            if not self._index.has_vectors(MODEL_ID):
+                return None
             return QueryVector(self._model().embed([text], timeout=timeout)[0], MODEL_ID)
         except ModelError as err:
             _log.info("query ranked by text: %s", err)
@@ -110,6 +109,11 @@ class Semantic:
         if progress:
             progress(have, total)
         self._index.forget_unused_vectors()
+
+    def _embed_few(self) -> None:
+        embedded, passages = self._index.vector_counts(MODEL_ID)
+        if 0 < passages - embedded <= _WORTH_EMBEDDING:
+            self.embed_missing()
 
     def close(self) -> None:
         """End the worker, if it was started."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from avm.api import values
-from avm.api.results import Hit, Info, Recalled, Remembered, Stats
+from avm.api.results import Hit, Info, Recalled, Remembered, Stats, Status
 from avm.api.store import Store
 from avm.base import memory_file, paths
 from avm.base.access import Viewer
@@ -21,6 +22,7 @@ from avm.recall.links import Resolver
 from avm.recall.scoring import ScoringStrategy
 from avm.recall.snippets import snippet
 from avm.vault import files
+from avm.vault.committer import Report
 
 _MOST_SAME_TITLES = 10_000
 
@@ -213,7 +215,55 @@ class View:
             "problems": list(file.problems),
         }
 
+    # The vault as a whole, as far as this viewer sees it
+
+    def commit(self, message: str | None = None) -> Report:
+        """Commit everybody's memories now. Raises RepositoryError."""
+        report = self.store.committer.commit(now=True, people=True, subject=message)
+        return replace(report, waiting=self._readable(report.waiting))
+
+    def index(
+        self, *, wait: bool = False, progress: Callable[[str, int, int], None] | None = None
+    ) -> tuple[int, int]:
+        """Bring the index up to date; with `wait` compute every embedding too.
+
+        `progress(stage, done, total)`; stages are `files` and `embeddings`. Returns (passages with
+        an embedding, passages). Raises ModelError if the model is missing or fails.
+        """
+        report = progress or (lambda stage, done, total: None)
+        self.store.index.refresh(lambda done, total: report("files", done, total))
+        if wait:
+            self.store.semantic.embed_missing(lambda d, t: report("embeddings", d, t))
+        return self.store.index.vector_counts(where=self._filter(""))
+
+    def status(self) -> Status:
+        """What is indexed, waiting, expired, unparsable. Raises RepositoryError if git fails."""
+        index = self.store.index
+        index.refresh()
+        where = self._filter("")
+        report = self.store.committer.waiting()
+        embedded, passages = index.vector_counts(where=where)
+        unread = [*index.problems(), *((rel, "its name is not UTF-8") for rel in index.undecodable)]
+        return Status(
+            vault=str(self.store.vault.root),
+            adopted=self.store.vault.adopted,
+            memories=len(index.list_memories(where)),
+            expired=tuple(paths.display(row.path) for row in index.expired(where)),
+            unreadable=tuple(
+                (paths.display(rel), why) for rel, why in unread if self.viewer.can_read(rel)
+            ),
+            waiting={paths.display(r): why for r, why in self._readable(report.waiting).items()},
+            blocked=report.blocked,
+            embedded=embedded,
+            passages=passages,
+            semantic=self.store.semantic.describe(),
+            notice=index.notice,
+        )
+
     # How the above decide
+
+    def _readable(self, by_rel: dict[str, str]) -> dict[str, str]:
+        return {rel: text for rel, text in by_rel.items() if self.viewer.can_read(rel)}
 
     def exists(self, path: str) -> bool:
         """Whether the file exists for this viewer: there, readable, not expired."""

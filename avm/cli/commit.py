@@ -16,7 +16,7 @@ def command(door: Door, message: str | None) -> None:
 
     What you staged yourself is left to your own git commit.
     """
-    report = door.avm().commit(message)
+    report = door.view().commit(message)
     count = len(report.commits)
     lines = [f"{count} commit{'' if count == 1 else 's'}" if count else "nothing to commit"]
     if report.blocked:

@@ -19,12 +19,12 @@ def command(door: Door, wait: bool) -> None:
 
     Embeddings are computed by the model in a program of its own (docs/semantic.md).
     """
-    avm = door.avm()
+    view = door.view()
     if sys.stderr.isatty():
-        embedded, passages = _with_bar(lambda report: avm.index(wait=wait, progress=report))
+        embedded, passages = _with_bar(lambda report: view.index(wait=wait, progress=report))
     else:
-        embedded, passages = avm.index(wait=wait)
-    memories = len(avm.memories())
+        embedded, passages = view.index(wait=wait)
+    memories = len(view.memories())
     text = f"{memories} memories, {passages} passages, {embedded} with an embedding\n"
     counts = {"memories": memories, "passages": passages, "embedded": embedded}
     door.result(counts, text)

@@ -6,7 +6,7 @@ import dataclasses
 
 import click
 
-from avm.api.status import Status
+from avm.api import Status
 from avm.base.config import mount_registry
 from avm.cli.door import Door, shared
 from avm.fuse.registry import Registration, read_all
@@ -19,7 +19,7 @@ _SHOWN = 10
 @click.pass_obj
 def command(door: Door) -> None:
     """Say what is mounted, indexed, not committed yet, expired and unreadable."""
-    status = door.avm().status()
+    status = door.view().status()
     mounts = [m for m in read_all(mount_registry()) if str(m.vault) == status.vault]
     value = dataclasses.asdict(status) | {"mounts": [dataclasses.asdict(m) for m in mounts]}
     door.result(value, _as_text(status, mounts))

@@ -233,9 +233,15 @@ class Index:
         rows = self._rows("SELECT path, problems FROM memory WHERE problems <> '' ORDER BY path")
         return [(row["path"], line) for row in rows for line in row["problems"].splitlines()]
 
-    def vector_counts(self, model: str | None = None) -> tuple[int, int]:
+    def vector_counts(
+        self, model: str | None = None, where: Filter | None = None
+    ) -> tuple[int, int]:
         """(distinct passages with a vector of `model`, None: of any; distinct passages)."""
-        return vectors.count(self._database.connection, model)
+        return vectors.count(self._database.connection, model, where)
+
+    def has_vectors(self, model: str) -> bool:
+        """Whether any passage has been embedded by `model`."""
+        return bool(self._rows("SELECT 1 FROM vector WHERE model = ? LIMIT 1", (model,)))
 
     def without_vector(self, model: str, limit: int) -> list[vectors.Missing]:
         """Up to `limit` passages that `model` has not embedded yet, newest first."""

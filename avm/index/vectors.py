@@ -31,14 +31,19 @@ def missing(connection: sqlite3.Connection, model: str, limit: int) -> list[Miss
     return [Missing(row["hash"], embedded_text(row["context"], row["text"])) for row in rows]
 
 
-def count(connection: sqlite3.Connection, model: str | None = None) -> tuple[int, int]:
+def count(
+    connection: sqlite3.Connection, model: str | None, where: Filter | None
+) -> tuple[int, int]:
     """(distinct passages that have a vector of `model` or of any, distinct passages in all)."""
-    have = connection.execute(
-        "SELECT COUNT(DISTINCT c.hash) FROM chunk AS c JOIN vector AS v ON v.hash = c.hash"
-        " WHERE ?1 IS NULL OR v.model = ?1",
-        (model,),
-    ).fetchone()[0]
-    return have, connection.execute("SELECT COUNT(DISTINCT hash) FROM chunk").fetchone()[0]
+    condition, values = where.sql() if where else ("1", [])
+    row = connection.execute(
+        "SELECT COUNT(DISTINCT v.hash), COUNT(DISTINCT c.hash)"
+        " FROM chunk AS c JOIN memory_at AS m ON m.id = c.memory_id"
+        " LEFT JOIN vector AS v ON v.hash = c.hash AND v.model = COALESCE(?, v.model)"
+        f" WHERE {condition}",
+        (model, *values),
+    ).fetchone()
+    return row[0], row[1]
 
 
 def store(
