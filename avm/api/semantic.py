@@ -90,7 +90,7 @@ class Semantic:
                 return None
             return QueryVector(self._model().embed([text], timeout=timeout)[0], MODEL_ID)
         except ModelError as err:
-            _log.info("query ranked by text: %s", err)
+            _log.log(logging.WARNING if always else logging.INFO, "ranked by text: %s", err)
             return None
 
     def embed_missing(self, progress: Callable[[int, int], None] | None = None) -> None:

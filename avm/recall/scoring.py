@@ -17,8 +17,8 @@ from avm.base.memory_file import DEFAULT_IMPORTANCE
 #: conversations: a little more for meaning than for words.
 TEXT_WEIGHT, VECTOR_WEIGHT = 0.4, 0.6
 #: A passage found by meaning alone must be at least this near (cosine): MiniLM gives unrelated
-#: sentences some 0.0 to 0.2.
-MIN_COSINE = 0.25
+#: sentences some -0.1 to 0.1.
+MIN_COSINE = 0.15
 #: Days in which what is new about a memory halves.
 HALF_LIFE_DAYS = 90.0
 _SECONDS_A_DAY = 86_400

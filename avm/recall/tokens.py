@@ -3,8 +3,9 @@
 `count_tokens` takes a `str` and returns an `int`, in tokens. It never undercounts, whatever the
 text, and needs nothing but the standard library. The whole vocabulary, 200,000 byte strings, would
 be megabytes; `o200k_table.bin` holds the quarter of it that matters most. English prose comes out
-4 to 8 % above the true count, code, markdown, Chinese and Japanese 12 to 25 %. For other scripts
-the bound is looser, up to about twice, and for long runs of one character looser still.
+4 to 9 % above the true count, code and markdown 12 to 19 %, Chinese and Japanese 19 to 32 %. For
+other scripts the bound is looser, up to about twice, and for long runs of one character looser
+still.
 
 The encoder splits text into pieces by a regular expression, then merges the UTF-8 bytes of each
 piece pairwise: always the adjacent pair that forms the token of lowest rank (leftmost first), until

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from avm.index.index import MemoryRow, PassageRow
 from avm.recall.candidates import Candidate
 from avm.recall.packing import pack
 
-bpe_openai = pytest.importorskip("bpe_openai", reason="bpe-openai is not installed")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # how the package reads its own data
+    import bpe_openai
+
 ENCODING = bpe_openai.get_encoding("o200k_base")
 
 

@@ -9,11 +9,12 @@ import unicodedata
 import warnings
 import zlib
 from functools import cache
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from avm.recall import tokens
@@ -24,7 +25,7 @@ with warnings.catch_warnings():
     import bpe_openai
 
 ENCODING = bpe_openai.get_encoding("o200k_base")
-LOCOMO = Path("/work/shared/data/locomo-dev.json")
+LOCOMO = Path(__file__).parents[3] / "shared" / "data" / "locomo-dev.json"
 LICENCES = Path("/usr/share/common-licenses")
 
 ENGLISH = """\
@@ -216,6 +217,34 @@ def test_never_undercounts_any_character() -> None:
 @given(st.text(st.characters(categories=["Cs", "L"])))
 def test_surrogates_are_counted_as_the_encoder_replaces_them(text: str) -> None:
     assert count_tokens(text) >= exact(text)
+
+
+@given(MIXTURES.map("".join))
+def test_the_split_is_the_encoders(text: str) -> None:
+    regex = pytest.importorskip("regex")
+    shape = text.translate(tokens._SHAPES)
+    assume(tokens._UNTRUSTED not in shape)
+    pieces = [text[found.start() : found.end()] for found in tokens._PIECE.finditer(shape)]
+    assert pieces == regex.findall(ENCODING._pat_str, text)
+
+
+@pytest.mark.parametrize("char", ["\u0378", "\u09ce"])  # unassigned; newer than Unicode 3.2
+def test_a_word_with_an_untrusted_character_counts_its_bytes(char: str) -> None:
+    word = f" the{char}the"
+    assert count_tokens(f"the{word} the\n") == 1 + len(word.encode()) + count_tokens(" the\n")
+
+
+@given(st.text("abc", min_size=1, max_size=7), st.sets(st.text("abc", min_size=2, max_size=2)))
+def test_no_end_of_merging_has_fewer_merges_than_claimed(text: str, known: set[str]) -> None:
+    """Fact 3 by brute force, over all ways to remove boundaries until no two neighbours match."""
+    ends = []
+    for removed in product((False, True), repeat=len(text) - 1):
+        stays = [True, *(not gone for gone in removed), True]
+        pairs = [text[i : i + 2] for i in range(len(text) - 1) if all(stays[i : i + 3])]
+        if known.isdisjoint(pairs):
+            ends.append(sum(removed))
+    parts, pairs_known = tokens._single_bytes(text.encode()), {pair.encode() for pair in known}
+    assert tokens._further_merges(parts, pairs_known) == min(ends)
 
 
 def test_special_tokens_are_ordinary_text() -> None:
