@@ -80,11 +80,12 @@ class Store:
     def replace(self, rel: str, data: bytes) -> None:
         """Write a whole file over what is there. Raises AccessError, ExistsError, UsageError."""
         target = self._place(rel)
-        if target.is_symlink():
-            raise AccessError(f"{paths.display(rel)} is a symbolic link: AVM does not write to it")
-        if target.is_dir():
-            raise ExistsError(f"{paths.display(rel)} is a folder")
         try:
+            if target.is_symlink():
+                shown = paths.display(rel)
+                raise AccessError(f"{shown} is a symbolic link: AVM does not write to it")
+            if target.is_dir():
+                raise ExistsError(f"{paths.display(rel)} is a folder")
             atomic.replace(target, data, fsync=self.config.fsync)
         except OSError as err:
             raise _cannot_write(rel, err) from None
@@ -139,10 +140,9 @@ class Store:
         for folder in folders:
             place = place / folder
             try:
+                if not os.path.lexists(place):
+                    place.mkdir(exist_ok=True)
                 mode = place.lstat().st_mode
-            except FileNotFoundError:
-                place.mkdir(exist_ok=True)
-                continue
             except OSError as err:
                 raise _cannot_write(rel, err) from None
             if not stat.S_ISDIR(mode):

@@ -19,6 +19,25 @@ def text(value: object) -> str:
     return value
 
 
+def question(value: object) -> str:
+    """What to look for: a str, which may be empty."""
+    if not isinstance(value, str):
+        raise UsageError(f"query {value!r}: give a str")
+    return value
+
+
+def data(value: object) -> bytes:
+    """The bytes of a file: as they are, or a str's UTF-8."""
+    if isinstance(value, bytes):
+        return value
+    try:
+        if isinstance(value, str):
+            return value.encode("utf-8", "surrogateescape")  # bytes from a pipe stay what they were
+    except UnicodeEncodeError:
+        raise UsageError("text holds half a character: give it as bytes") from None
+    raise UsageError(f"text is a {type(value).__name__}: give a str or bytes")
+
+
 def title(value: object) -> str | None:
     """A title: one line that is not blank, or None."""
     if value is None:
@@ -45,6 +64,8 @@ def tags(value: str | Iterable[str] | None) -> list[str]:
     """Tags: names, or one str of names with commas between them; a leading `#` is taken off."""
     if value is None:
         return []
+    if not isinstance(value, Iterable):
+        raise UsageError(f"tags {value!r}: give names, such as ['trading', 'risk/fx']")
     items = value.split(",") if isinstance(value, str) else list(value)
     found = []
     for item in items:

@@ -13,7 +13,7 @@ from avm.api.results import Hit, Info, Recalled, Remembered, Stats, Status
 from avm.api.store import Store
 from avm.base import memory_file, paths
 from avm.base.access import Viewer
-from avm.base.errors import AccessError, NotFoundError
+from avm.base.errors import AccessError, NotFoundError, UsageError
 from avm.base.times import format_instant
 from avm.index.index import MemoryRow
 from avm.index.text import Filter
@@ -77,12 +77,11 @@ class View:
     def write(self, path: str, text: str | bytes) -> None:
         """Write a whole file, byte for byte; front matter and all are the caller's.
 
-        Raises AccessError, and ExistsError for a folder.
+        Raises AccessError, ExistsError for a folder, UsageError for what is no text.
         """
         rel = self._writable(path)
         existed = files.regular_file(self.store.vault, rel) is not None
-        data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
-        self.store.replace(rel, data)
+        self.store.replace(rel, values.data(text))
         self._wrote(rel, "edit" if existed else "remember")
 
     def forget(self, path: str) -> None:
@@ -281,9 +280,10 @@ class View:
         self, text: str, strategy: ScoringStrategy, folder: str
     ) -> tuple[list[candidates.Candidate], str]:
         """What answers `text`, best first, and what it was ranked by."""
+        text = values.question(text)
+        where = self._filter(folder)
         index = self.store.index
         index.refresh()
-        where = self._filter(folder)
         asked = query.parse(text)
         if not asked.text:
             with index.snapshot():
@@ -300,7 +300,10 @@ class View:
         return found, "text+vectors" if vector is not None else "text"
 
     def _filter(self, folder: str) -> Filter:
-        return Filter(self.viewer.read_folders, paths.clean_rel(folder), self.store.now())
+        scope = paths.clean_rel(folder)
+        if not paths.is_utf8(scope):
+            raise UsageError(f"folder {folder!r}: no memory is in a folder whose name is not UTF-8")
+        return Filter(self.viewer.read_folders, scope, self.store.now())
 
     def _existing(self, path: str) -> str:
         rel = paths.clean_rel(path)

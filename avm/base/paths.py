@@ -49,12 +49,17 @@ def agent_folder(agent: str) -> str:
 def clean_rel(path: str) -> str:
     """Make a vault path (with or without its leading slash) a rel.
 
-    Raises UsageError for `..`, for NUL and for an empty component that is not at an end.
+    Raises UsageError for `..`, for NUL, for an empty component that is not at an end, and for what
+    is no file name at all.
     """
     rel = path.strip("/")
     parts = rel.split("/") if rel else []
     if any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise UsageError(f"path {path!r}: a vault path has no empty, '.' or '..' component")
+    try:
+        rel.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise UsageError(f"path {path!r}: it holds half a character") from None
     return rel
 
 
@@ -65,7 +70,9 @@ def clean_folder(value: str, what: str) -> str:
     except UsageError:
         rel = ""
     names = rel.split("/")
-    if not rel or any(n.startswith(".") or _UNSAFE.search(n) or n != n.strip() for n in names):
+    absolute = value.startswith("/")
+    odd = any(n.startswith(".") or _UNSAFE.search(n) or n != n.strip() for n in names)
+    if not rel or absolute or odd:
         raise UsageError(
             f"{what} {value!r}: use plain folder names joined by '/', such as market or tech/db"
         )

@@ -20,7 +20,7 @@ from avm.embed.frames import FrameReader, pack
 from avm.embed.model_folder import DIMENSIONS, MODEL_ID, check_sums
 
 _log = logging.getLogger(__name__)
-_BATCH = 16
+_BATCH = 32
 _READ_BYTES = 1 << 16
 #: The start of a known text's vector. Right files can still be read wrongly (another pooling,
 #: another tokenizer in a new version of a library), and such vectors must never reach an index.

@@ -21,7 +21,7 @@ from avm.embed.worker_process import WorkerProcess
 #: A request's size: a query that comes meanwhile waits for one request, not for all of them. The
 #: model reads 256 word pieces of a text, about 1,500 characters; 16 full texts take 0.5 s.
 _CHUNK_TEXTS = 64
-_CHUNK_CHARACTERS = 24_000
+_CHUNK_CHARACTERS = 6_000
 _MODEL_CHARACTERS = 1_500
 #: What is sent of a text at most: tokenizing 1 MB takes 0.4 s, all but its start in vain. Far more
 #: than 256 word pieces, so that long words and runs of blanks change nothing.

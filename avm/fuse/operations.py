@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from avm.base.errors import AVMError
+from avm.fuse.platform import here
 from avm.fuse.tree import Tree
 from avm.overlay.attributes import Attributes
 from avm.overlay.handle import Handle
@@ -205,7 +206,13 @@ class Operations:
 
     def open(self, path: str, fi: FileInfo) -> int:
         """Open."""
-        self._opened(self._tree.open(path, fi.flags & OPEN_FLAGS), fi)
+        try:
+            handle = self._tree.open(path, fi.flags & OPEN_FLAGS)
+        except (OSError, AVMError) as error:
+            if error.errno != errno.ENOENT:
+                raise
+            raise OSError(here.gone_errno, os.strerror(here.gone_errno)) from error
+        self._opened(handle, fi)
         return 0
 
     def create(self, path: str, mode: int, fi: FileInfo) -> int:

@@ -51,6 +51,8 @@ class Platform(Protocol):
     name: str
     #: What `stat` of a mount without its server fails with.
     stale_errnos: frozenset[int]
+    #: What to answer to `open` of a name that the kernel remembers and that has gone.
+    gone_errno: int
 
     def mountpoints(self) -> list[str]:
         """Where the mount table shows AVM mounts."""
@@ -74,6 +76,9 @@ class Linux:
 
     name = "linux"
     stale_errnos = frozenset({errno.ENOTCONN})
+    # The kernel then looks the name up again: an open that may create will create, and any other
+    # fails with ENOENT. Told ENOENT it would fail both, while it remembers names for a second.
+    gone_errno = errno.ESTALE
 
     def mountpoints(self) -> list[str]:
         """AVM mounts in /proc/self/mountinfo."""
@@ -116,6 +121,7 @@ class Darwin:
 
     name = "darwin"
     stale_errnos = frozenset({errno.ENOTCONN, errno.ENXIO, errno.EIO})
+    gone_errno = errno.ENOENT
 
     def mountpoints(self) -> list[str]:
         """AVM mounts in what /sbin/mount prints."""

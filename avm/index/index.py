@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from avm.base.errors import RepositoryError
+from avm.base.paths import is_utf8
 from avm.index import vectors
 from avm.index.apply import apply, apply_history, count_up, generation
 from avm.index.database import Database
@@ -163,6 +164,8 @@ class Index:
 
     def memory(self, path: str) -> MemoryRow | None:
         """The memory at the rel `path`, expired or not."""
+        if not is_utf8(path):
+            return None
         query = f"SELECT {_MEMORY_COLUMNS} FROM memory_at AS m WHERE m.path = ?"
         return next((MemoryRow(*row) for row in self._rows(query, (path,))), None)
 

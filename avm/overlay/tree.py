@@ -40,7 +40,7 @@ class Tree:
         self._vault = view.store.vault
         self._root = os.open(self._vault.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._answers = Answers(view)
-        self._hidden = HiddenFiles(self._vault.state_dir / "hidden")
+        self._hidden = HiddenFiles(self._vault.git_state / "hidden")
         self._born_ns = time.time_ns()
         self._writers: Counter[str] = Counter()
         self._guard = threading.Lock()
@@ -231,12 +231,18 @@ class Tree:
 
     def chmod(self, path: str, mode: int) -> None:
         """Set permission bits."""
+        if is_hidden_file(path[1:]):
+            os.chmod(self._hidden.place(path[1:]), mode)
+            return
         self._existing_to_change(path[1:])
         os.chmod(path[1:], mode, dir_fd=self._root)
         self._wrote(path[1:], "edit")
 
     def chown(self, path: str, uid: int, gid: int) -> None:
         """Set owner and group, -1 leaves one as it is."""
+        if is_hidden_file(path[1:]):
+            os.chown(self._hidden.place(path[1:]), uid, gid)
+            return
         self._existing_to_change(path[1:])
         os.chown(path[1:], uid, gid, dir_fd=self._root, follow_symlinks=False)
 
@@ -244,6 +250,7 @@ class Tree:
         """Set times; UTIME_NOW and UTIME_OMIT as in utimensat(2)."""
         rel = path[1:]
         if is_hidden_file(rel):
+            set_times(str(self._hidden.place(rel)), atime_ns, mtime_ns, dir_fd=self._root)
             return
         self._existing_to_change(rel)
         set_times(rel, atime_ns, mtime_ns, dir_fd=self._root)

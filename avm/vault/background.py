@@ -36,7 +36,7 @@ class BackgroundCommitter:
     ) -> None:
         self._authors = Authors(vault)
         self._committer = Committer(vault, config)
-        self._lock_path = vault.state_dir / "committer.lock"
+        self._lock_path = vault.git_state / "committer.lock"
         self._quiet: float = config["commit.quiet"].total_seconds()
         self._held = held
         self._stop = threading.Event()

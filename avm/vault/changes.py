@@ -95,6 +95,8 @@ def decide(
             waiting[path] = "merge conflict" if change.unmerged else "staged by you: git commit"
         elif not own and not policy.people:
             continue
+        elif not paths.is_utf8(path):
+            waiting[path] = "its name is not UTF-8: rename it, or commit it with git"
         elif path in policy.held:
             waiting[path] = "open for writing"
         else:

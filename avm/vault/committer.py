@@ -66,8 +66,8 @@ class Committer:
         self._vault = vault
         self._config = config
         self._authors = Authors(vault)
-        self._mutex = vault.state_dir / "commit.lock"
-        self._journal = vault.state_dir / "commit.json"
+        self._mutex = vault.git_state / "commit.lock"
+        self._journal = vault.git_state / "commit.json"
         self._git_lock = vault.git_dir / "index.lock"
 
     def commit(
@@ -124,7 +124,7 @@ class Committer:
         """
         try:
             plan = json.loads(self._journal.read_bytes())
-            copy = self._vault.state_dir / plan["copy"]
+            copy = self._vault.git_state / plan["copy"]
             if self._git_lock.samefile(copy):
                 if (
                     git.output(self._vault.root, "rev-parse", "-q", "--verify", plan["ref"])
@@ -139,13 +139,13 @@ class Committer:
             # A journal cut short was written before any lock was taken; a ref that git cannot
             # resolve was never moved: the lock, if it is ours, goes below.
             self._drop_own_lock()
-        for leftover in self._vault.state_dir.glob("index.*"):
+        for leftover in self._vault.git_state.glob("index.*"):
             if leftover.is_file():
                 leftover.unlink()
         self._journal.unlink(missing_ok=True)
 
     def _drop_own_lock(self) -> None:
-        for copy in self._vault.state_dir.glob("index.*"):
+        for copy in self._vault.git_state.glob("index.*"):
             with contextlib.suppress(FileNotFoundError):
                 if copy.is_file() and self._git_lock.samefile(copy):
                     os.unlink(self._git_lock)
@@ -183,7 +183,7 @@ class Committer:
         """One try: prepare, lock, check, move, rename. Raises _Moved or _Locked."""
         repo = open_repository(self._vault)
         before = _RepositoryState.read(self._vault, repo)
-        copy = self._vault.state_dir / f"index.{os.getpid()}"
+        copy = self._vault.git_state / f"index.{os.getpid()}"
         try:
             blobs = self._stage(copy, [path for group in groups for path in group.paths])
             new, made = self._write_commits(repo, before.oid, groups, blobs, subject)

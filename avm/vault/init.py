@@ -105,8 +105,8 @@ def unadopt(root: Path, state_dir: Path | None = None) -> str:
     vault = open_vault(root, state_dir)
     if not vault.adopted:
         raise RepositoryError(f"{root} was made by avm init, not adopted: nothing to take back")
-    if vault.state_dir.exists():
-        shutil.rmtree(vault.state_dir)
+    for state in {vault.state_dir, vault.git_state}:
+        shutil.rmtree(state, ignore_errors=True)
     _forget_temp_files(vault.common_dir)
     made = git.config_value(root, "--local", "--get", _MADE_REPO_KEY) == "true"
     git.run(root, ("config", "--local", "--remove-section", "avm"))

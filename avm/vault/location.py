@@ -40,6 +40,11 @@ class Vault:
         return self.state_dir / "state"
 
     @property
+    def git_state(self) -> Path:
+        """State that must be on git's own file system, wherever the rest is moved."""
+        return self.git_dir / "avm"
+
+    @property
     def git_index(self) -> Path:
         """git's own index file."""
         return self.git_dir / "index"

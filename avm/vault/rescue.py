@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import shutil
 import time
 from pathlib import Path
 
@@ -38,5 +38,5 @@ def set_aside(vault: Vault, rel: str) -> Path:
     folder = vault.own_state / "rescue"
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{time.time_ns()}-{paths.name_of(rel)}"
-    os.rename(vault.path(rel), place)
+    shutil.move(vault.path(rel), place)
     return place

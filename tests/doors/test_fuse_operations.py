@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import logging
 import os
 import stat
@@ -14,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from avm.base.errors import AccessError, AVMError, ExistsError, MountError, NotFoundError
-from avm.fuse import binding, hints, mounts, registry
-from avm.fuse.mount import prepare
+from avm.base.errors import AccessError, AVMError, ExistsError, NotFoundError
+from avm.fuse import binding
 from avm.fuse.operations import Operations, answer_errno
-from avm.fuse.platform import Darwin, Linux, options_for, parse_mount_output, parse_mountinfo
+from avm.fuse.platform import here
 from avm.overlay.attributes import Attributes, Entry
 from avm.overlay.times import UTIME_NOW, UTIME_OMIT
 
@@ -292,6 +290,13 @@ def test_a_failed_open_leaves_nothing_open() -> None:
     assert not operations._files._items
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError(errno.ENOENT, "no"), NotFoundError("no")])
+def test_a_name_that_has_gone_is_to_be_looked_up_again(error: Exception) -> None:
+    operations, _ = adapt(open=error, create=error)
+    assert FakeFUSE()._wrapper(operations.open, "/x", info()) == -here.gone_errno
+    assert FakeFUSE()._wrapper(operations.create, "/x", 0o600, info()) == -errno.ENOENT
+
+
 def test_handles_have_numbers_of_their_own_across_threads() -> None:
     tree = FakeTree()
     handles = [FakeHandle(str(number).encode()) for number in range(400)]
@@ -359,126 +364,7 @@ def test_the_codec_keeps_every_byte() -> None:
     assert length == len(every) and codec.encode(text, "strict")[0] == every
 
 
-# Platforms
-
-
-def test_options_for_linux() -> None:
-    common = {
-        "fsname": "avm", "subtype": "avm", "use_ino": True,
-        "attr_timeout": 0, "entry_timeout": 1, "negative_timeout": 0,
-    }  # fmt: skip
-    two = {**common, "big_writes": True, "atomic_o_trunc": True, "auto_unmount": True}
-    assert options_for("linux") == two
-    assert options_for("linux", 3) == {**common, "auto_unmount": True}
-
-
-def test_options_for_macos() -> None:
-    options = options_for("darwin")
-    assert not {"big_writes", "atomic_o_trunc", "auto_unmount"} & set(options)
-    assert options["volname"] == "AVM" and options["attr_timeout"] == 0
-    assert {"noappledouble", "noapplexattr", "nobrowse"} <= set(options)
-
-
-def test_mountinfo() -> None:
-    data = (
-        rb"""22 27 0:20 / /sys rw,nosuid - sysfs sysfs rw
-40 27 0:41 / /mnt/a\040b\134c\011d rw,nosuid shared:7 master:2 - fuse.avm avm rw,user_id=0
-41 27 0:42 / /mnt/other rw - fuse.sshfs me@host: rw
-42 27 0:43 / /mnt/ext rw - ext4 avm rw
-43 27 0:44 / """
-        + "/mnt/ü".encode()
-        + b"\xff rw - fuse avm rw\nbroken\n"
-    )
-    assert parse_mountinfo(data) == ["/mnt/a b\\c\td", "/mnt/ü\udcff"]
-
-
-def test_macos_mount_output() -> None:
-    data = b"""/dev/disk3s1s1 on / (apfs, sealed, local, read-only, journaled)
-avm on /Users/pat/my (own) mount (macfuse, nodev, nosuid, synchronized, mounted by pat)
-fuse-t:/avm on /Users/pat/t (nfs, nodev, nosuid, mounted by pat)
-avm@macfuse0 on /Volumes/on it (macfuse_avm, mounted by pat)
-avmx on /Users/pat/x (macfuse, mounted by pat)
-me@host: on /Users/pat/ssh (macfuse, mounted by pat)
-"""
-    assert parse_mount_output(data) == [
-        "/Users/pat/my (own) mount",
-        "/Users/pat/t",
-        "/Volumes/on it",
-    ]
-
-
-def test_unmount_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    darwin, linux = Darwin(), Linux()
-    assert darwin.unmount_command("/m", force=False) == ["/sbin/umount", "/m"]
-    forced = ["/usr/sbin/diskutil", "unmount", "force", "/m"]
-    assert darwin.unmount_command("/m", force=True) == forced
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert linux.unmount_command("/m", force=False) == ["umount", "/m"]
-    assert linux.unmount_command("/m", force=True) == ["umount", "-l", "/m"]
-
-
-def test_a_process_has_a_token_while_it_lives() -> None:
-    linux = Linux()
-    token = linux.process_token(os.getpid())
-    assert token and token == linux.process_token(os.getpid())
-    assert linux.process_token(2**22 + 1) is None
-
-
-@pytest.mark.parametrize(
-    ("words", "hint"),
-    [
-        ("fuse: device not found, try 'modprobe fuse' first", "--device /dev/fuse"),
-        ("fuse: failed to open /dev/fuse: Permission denied", "0666"),
-        ("fuse: failed to exec fusermount: No such file or directory", "install fuse3"),
-        ("fusermount: mount failed: Operation not permitted", "setuid"),
-        (
-            "fusermount3: option allow_other only allowed if 'user_allow_other' is set in"
-            " /etc/fuse.conf",
-            "user_allow_other into",
-        ),
-        ("fusermount: user has no write access to mountpoint /m", "belong to you"),
-        ("fuse: unknown option `big_writes'", "another libfuse"),
-        ("fuse: mountpoint is not empty\nfuse: if you are sure, use 'nonempty'", "an empty folder"),
-        ("The system extension required for mounting macFUSE volumes could not be loaded.",
-         "Privacy & Security"),
-    ],
-)  # fmt: skip
-def test_libfuse_words_get_a_hint(words: str, hint: str) -> None:
-    line = hints.explain(f"debug noise\n{words}\n\n")
-    assert hint in line and words.splitlines()[0] in line and "\n" not in line
-
-
-def test_libfuse_words_without_a_hint() -> None:
-    assert hints.explain("first\nsomething new\n") == "something new"
-    assert hints.explain("") == "libfuse gave no reason"
-
-
-@pytest.mark.parametrize("platform", ["linux", "darwin"])
-def test_without_libfuse_the_error_says_what_to_install(
-    platform: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing() -> binding.Binding:
-        raise OSError("Unable to find libfuse")
-
-    monkeypatch.setattr(binding, "_load_fusepy", missing)
-    monkeypatch.setattr(binding, "_load_mfusepy", missing)
-    monkeypatch.setattr("sys.platform", platform)
-    with pytest.raises(MountError) as caught:
-        binding.load()
-    expected = {"linux": "apt install fuse3 libfuse2", "darwin": "macFUSE"}[platform]
-    assert expected in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_the_second_binding_serves_where_the_first_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong() -> binding.Binding:
-        raise ImportError("it needs libfuse 2, this is libfuse 3")
-
-    other = binding.Binding("mfusepy", 3, SimpleNamespace())
-    monkeypatch.setattr(binding, "_load_fusepy", wrong)
-    monkeypatch.setattr(binding, "_load_mfusepy", lambda: other)
-    assert binding.load() is other
-    with pytest.raises(MountError, match="libfuse 3"):
-        binding.load("fusepy")
+# The bindings
 
 
 class FakeModule:
@@ -543,126 +429,3 @@ def test_libfuse_3_truncates_the_open_file() -> None:
     fuse.truncate_fuse_3(None, 2, SimpleNamespace(contents=fi))
     fuse.truncate_fuse_3(b"/\xff", 3, None)
     assert handle.text == b"he" and tree.calls[1:] == [("truncate", "/\udcff", 3)]
-
-
-# The registry
-
-
-@pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A mount table and process table that a test can change."""
-    state: dict[str, Any] = {"points": ["/mnt/a"], "tokens": {7: "t7"}, "stale": False}
-    fake = SimpleNamespace(
-        mountpoints=lambda: state["points"],
-        process_token=lambda pid: dict(state["tokens"]).get(pid),
-    )
-    monkeypatch.setattr(registry, "here", fake)
-    monkeypatch.setattr(registry, "is_stale", lambda path: state["stale"])
-    return state
-
-
-def note(folder: Path, pid: int = 7, started: float = 1.0) -> None:
-    registry.register(
-        folder, mountpoint=Path("/mnt/a"), vault=Path("/v\udcff"), agent="akashi",
-        started=started, pid=pid,
-    )  # fmt: skip
-
-
-def test_a_registration_comes_back(tmp_path: Path, table: dict[str, Any]) -> None:
-    note(tmp_path / "new" / "folder")
-    (entry,) = registry.read_all(tmp_path / "new" / "folder")
-    assert entry.mountpoint == Path("/mnt/a") and entry.vault == Path("/v\udcff")
-    assert (entry.agent, entry.pid, entry.started, entry.stale) == ("akashi", 7, 1.0, False)
-    registry.forget(tmp_path / "new" / "folder", mountpoint=Path("/mnt/a"), pid=7)
-    registry.forget(tmp_path / "new" / "folder", mountpoint=Path("/mnt/a"), pid=7)
-    assert registry.read_all(tmp_path / "new" / "folder") == []
-
-
-@pytest.mark.parametrize(
-    ("mounted", "running", "stale", "listed", "kept"),
-    [
-        (True, True, False, True, True),
-        (True, False, True, True, True),
-        (True, False, False, False, False),
-        (False, False, False, False, False),
-        (False, True, False, False, True),
-    ],
-)
-def test_notes_of_mounts_that_are_gone_are_dropped(
-    tmp_path: Path, table: dict[str, Any],
-    mounted: bool, running: bool, stale: bool, listed: bool, kept: bool,
-) -> None:  # fmt: skip
-    note(tmp_path)
-    table["points"] = ["/mnt/a"] if mounted else []
-    table["tokens"] = {7: "t7"} if running else {7: "another process"}
-    table["stale"] = stale
-    entries = registry.read_all(tmp_path)
-    assert [entry.stale for entry in entries] == [not running] * listed
-    assert len(list(tmp_path.glob("*.json"))) == kept
-
-
-def test_a_damaged_note_is_dropped(tmp_path: Path, table: dict[str, Any]) -> None:
-    note(tmp_path)
-    for number, text in enumerate([b"", b"{", b"[]", b'{"mountpoint": 3}']):
-        (tmp_path / f"{number}.json").write_bytes(text)
-    assert len(registry.read_all(tmp_path)) == 1
-    assert len(list(tmp_path.glob("*.json"))) == 1
-
-
-def test_the_newest_running_server_is_the_server(tmp_path: Path, table: dict[str, Any]) -> None:
-    table["tokens"] = {7: "t7", 8: "t8", 9: "t9"}
-    for pid, started in ((7, 1.0), (8, 3.0), (9, 2.0)):
-        note(tmp_path, pid, started)
-    server = registry.server_of(tmp_path, "/mnt/a")
-    assert server and server.pid == 8
-    assert registry.server_of(tmp_path, "/mnt/b") is None
-    table["tokens"] = {}
-    assert registry.server_of(tmp_path, "/mnt/a") is None
-
-
-# Mount points
-
-
-def test_unfit_mount_points_are_refused(tmp_path: Path) -> None:
-    vault = tmp_path / "outer" / "vault"
-    (vault / "memory").mkdir(parents=True)
-    file, full = tmp_path / "file", tmp_path / "full"
-    file.write_text("x")
-    full.mkdir()
-    (full / "x").write_text("x")
-    (tmp_path / "alias").symlink_to(vault)
-    for place, reason in (
-        (file, "is not a folder"),
-        (file / "below", "is not a folder"),
-        (full, "is not empty"),
-        (vault, "inside the vault"),
-        (vault / "memory", "inside the vault"),
-        (vault / "not" / "yet", "inside the vault"),
-        (tmp_path / "alias" / "memory", "inside the vault"),
-        (tmp_path / "outer", "holds the vault"),
-        (Path("/"), "holds the vault"),
-    ):
-        with pytest.raises(MountError, match=reason) as caught:
-            prepare(place, vault)
-        assert "\n" not in str(caught.value)
-    assert not (vault / "not").exists()
-
-
-def test_a_missing_mount_point_is_made(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    made = prepare(tmp_path / "link" / "a b" / "m", tmp_path / "vault")
-    assert made == tmp_path.resolve() / "real" / "a b" / "m" and made.is_dir()
-    assert prepare(made, tmp_path / "vault") == made
-
-
-def test_waiting_asks_at_least_once() -> None:
-    counter = itertools.count()
-    assert mounts.wait_until(lambda: next(counter) == 0, 0.0)
-    assert not mounts.wait_until(lambda: False, 0.0)
-    assert mounts.wait_until(lambda: next(counter) == 3, 5.0)
-
-
-def test_unmount_wants_an_avm_mount(tmp_path: Path) -> None:
-    for place in (tmp_path, tmp_path / "missing", Path("/proc")):
-        with pytest.raises(MountError, match="is not an AVM mount"):
-            mounts.unmount(place)

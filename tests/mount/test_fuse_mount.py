@@ -1,156 +1,31 @@
-"""Real mounts of a pass-through tree (test_fuse_server.py), served by processes of their own."""
+"""Using real mounts of a pass-through tree (test_fuse_server.py): what files do there."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes.util
 import errno
 import os
 import shutil
-import signal
 import stat
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from avm.base.errors import MountError
-from avm.fuse import background, mounts, registry
-from avm.fuse.mount import prepare
-from avm.fuse.platform import here
-
-SERVER = Path(__file__).with_name("test_fuse_server.py")
-ROOT = SERVER.parent.parent.parent
-START_SECONDS = 20.0
+from mount.test_fuse_site import (
+    KINDS,
+    Site,
+    clean_up,
+    new_site,
+    wait_for,
+)
 
 if not os.path.exists("/dev/fuse"):
     pytest.skip("no /dev/fuse", allow_module_level=True)
-
-#: binding, libfuse. The first is the one that AVM prefers; "auto" must see that fusepy cannot.
-KINDS = [("fusepy", "2"), ("mfusepy", "2"), ("auto", "3")]
-PREFERRED = KINDS[0]
-
-
-@dataclass
-class Site:
-    """A vault, a mount point, and how to serve one at the other."""
-
-    folder: Path
-    kind: tuple[str, str]
-
-    @property
-    def vault(self) -> Path:
-        return self.folder / "vault"
-
-    @property
-    def mount(self) -> Path:
-        return self.folder / "mnt"
-
-    @property
-    def registry(self) -> Path:
-        return self.folder / "registry"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "log"
-
-    @property
-    def closings(self) -> int:
-        file = self.folder / "vault.closed"
-        return len(file.read_text().splitlines()) if file.exists() else 0
-
-    def command(self, *more: str) -> list[str]:
-        return [
-            sys.executable, str(SERVER), str(self.vault), str(self.mount),
-            "--binding", self.kind[0], "--registry", str(self.registry), *more,
-        ]  # fmt: skip
-
-    @contextlib.contextmanager
-    def environment(self) -> Iterator[None]:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PYTHONPATH", str(ROOT))
-            patch.setenv("FUSE_LIBRARY_PATH", library(self.kind[1]))
-            yield
-
-    def start(self, *more: str, timeout: float = START_SECONDS) -> int:
-        with self.environment():
-            return background.start(self.command(*more), self.mount, self.log, timeout)
-
-    def foreground(self) -> subprocess.Popen[bytes]:
-        with self.environment(), self.log.open("ab") as log:
-            process = subprocess.Popen(self.command(), stdout=log, stderr=log)
-        wait_for(lambda: registry.read_all(self.registry), "the registration")
-        return process
-
-    def unmount(self) -> str:
-        return mounts.unmount(self.mount, registry_dir=self.registry)
-
-    def mounted(self) -> bool:
-        return str(self.mount) in here.mountpoints()
-
-
-def library(libfuse: str) -> str:
-    path = ctypes.util.find_library({"2": "fuse", "3": "fuse3"}[libfuse])
-    if path is None:
-        pytest.skip(f"no libfuse {libfuse}")
-    return path
-
-
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
-    assert mounts.wait_until(lambda: bool(condition()), seconds), f"not in {seconds} s: {what}"
-
-
-def helpers(mountpoint: Path) -> list[int]:
-    """The fusermount that waits to unmount when the server of `mountpoint` dies."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            words = Path("/proc", pid, "cmdline").read_bytes().split(b"\0")
-            if b"fusermount" in words[0] and os.fsencode(mountpoint) in words:
-                found.append(int(pid))
-    return found
-
-
-def clean_up(site: Site) -> None:
-    """Whatever the test left: no mount and no process of this site stays."""
-    for _ in range(3):
-        if not site.mounted():
-            break
-        subprocess.run(here.unmount_command(str(site.mount), force=True), check=False)
-    for process in background._started:
-        if str(site.folder) in " ".join(map(str, process.args)):  # type: ignore[arg-type]
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(5)
-            process.kill()
-            process.wait()
-    wait_for(lambda: not helpers(site.mount), "the helper's end")
-    assert not site.mounted()
-
-
-def new_site(folder: Path, kind: tuple[str, str]) -> Site:
-    site = Site(folder.resolve(), kind)
-    site.vault.mkdir()
-    (site.vault / "source.txt").write_text("hello\n")
-    return site
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    site = new_site(tmp_path, PREFERRED)
-    yield site
-    clean_up(site)
-
-
-@pytest.fixture(params=KINDS, ids="/libfuse".join)
-def each_site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
-    site = new_site(tmp_path, request.param)
-    yield site
-    clean_up(site)
 
 
 @pytest.fixture(scope="module", params=KINDS, ids="/libfuse".join)
@@ -353,6 +228,23 @@ def test_foreign_writes_are_seen_at_once(both: tuple[Path, Path]) -> None:
         assert not (mnt / f"new{number}").exists()
 
 
+def test_a_name_that_went_behind_the_mount_can_be_made_again(both: tuple[Path, Path]) -> None:
+    mnt, vault = both
+    for number, flags in enumerate([0, os.O_TRUNC, os.O_EXCL, os.O_APPEND]):
+        name = f"f{number}"
+        (mnt / name).write_text("old")
+        assert (mnt / name).exists()  # the kernel remembers it for a second
+        (vault / name).unlink()
+        with pytest.raises(FileNotFoundError):
+            os.open(mnt / name, os.O_RDWR)
+        (mnt / name).write_text("old")
+        (vault / name).unlink()
+        fd = os.open(mnt / name, os.O_CREAT | os.O_WRONLY | flags)
+        os.write(fd, b"new")
+        os.close(fd)
+        assert (vault / name).read_text() == "new"
+
+
 def test_odd_open_flags_do_no_harm(both: tuple[Path, Path]) -> None:
     mnt, vault = both
     (vault / "a").write_bytes(b"direct")
@@ -428,176 +320,3 @@ def test_a_native_thread_keeps_its_python_state(served: Site) -> None:
         thread.join()
     states, natives = map(int, (served.mount / ":threads").read_text().split())
     assert 1 <= states <= natives + 1
-
-
-# Life
-
-
-def test_start_and_unmount(each_site: Site) -> None:
-    site = each_site
-    pid = site.start()
-    (entry,) = registry.read_all(site.registry)
-    assert (entry.mountpoint, entry.vault, entry.pid) == (site.mount, site.vault, pid)
-    assert mounts.MountEntry(site.mount, False) in mounts.find_mounts()
-    assert os.getsid(pid) == pid
-    for fd in ("0", "1", "2"):
-        assert os.readlink(f"/proc/{pid}/fd/{fd}") in ("/dev/null", str(site.log))
-    alias = site.folder / "alias"
-    alias.symlink_to(site.mount)
-    assert mounts.find_mount(alias) == mounts.MountEntry(site.mount, False)
-    with pytest.raises(MountError, match="is mounted already"):
-        prepare(alias, site.vault)
-    with pytest.raises(MountError, match="is mounted already"):
-        site.start()
-    assert mounts.unmount(alias, registry_dir=site.registry) == f"unmounted {alias}"
-    assert here.process_token(pid) is None and site.closings == 1
-    assert registry.read_all(site.registry) == [] and list(site.registry.iterdir()) == []
-    site.start()
-    site.unmount()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_ends_it_in_good_order(each_site: Site, number: signal.Signals) -> None:
-    process = each_site.foreground()
-    try:
-        os.stat(each_site.mount)
-        process.send_signal(number)
-        assert process.wait(10) == 0, each_site.log.read_text()
-    finally:
-        process.kill()
-        process.wait()
-    assert not each_site.mounted() and each_site.closings == 1
-
-
-def test_unmounted_by_somebody_else(each_site: Site) -> None:
-    process = each_site.foreground()
-    try:
-        subprocess.run(here.unmount_command(str(each_site.mount), force=False), check=True)
-        assert process.wait(10) == 0, each_site.log.read_text()
-    finally:
-        process.kill()
-        process.wait()
-    assert each_site.closings == 1
-
-
-def test_a_start_that_fails_says_why(each_site: Site) -> None:
-    site = each_site
-    cases = {
-        ("--failing", "start"): "no such agent",
-        ("--failing", "ready"): "the registry is full",
-        ("--option", "no_such_option"): r"unknown option.*another libfuse",
-    }
-    for arguments, words in cases.items():
-        with pytest.raises(MountError, match=words) as caught:
-            site.start(*arguments)
-        assert "\n" not in str(caught.value)
-        assert not site.mounted()
-    # Only the tree of the first case was never made.
-    assert site.closings == 2
-    with pytest.raises(MountError, match="cannot start /no/such/program"):
-        background.start(["/no/such/program"], site.mount, site.log, 5)
-    site.start()
-    site.unmount()
-
-
-def test_a_start_that_takes_too_long_is_ended(site: Site) -> None:
-    with pytest.raises(MountError, match=r"did not answer in 0.7 s \(thinking"):
-        site.start("--failing", "never", timeout=0.7)
-    assert not site.mounted()
-    wait_for(lambda: not helpers(site.mount), "the helper's end")
-
-
-def test_a_daemon_holds_no_pipe_of_its_starter(site: Site) -> None:
-    program = (
-        "import sys; from pathlib import Path; from avm.fuse import background\n"
-        "m, log, *command = sys.argv[1:]\n"
-        "print(background.start(command, Path(m), Path(log), 20))\n"
-    )
-    arguments = [str(site.mount), str(site.log), *site.command()]
-    with site.environment():
-        done = subprocess.run(
-            [sys.executable, "-c", program, *arguments],
-            capture_output=True, text=True, timeout=20, check=True,
-        )  # fmt: skip
-    assert site.mounted() and done.stderr == ""
-    assert site.unmount() == f"unmounted {site.mount}"
-    assert here.process_token(int(done.stdout)) is None
-
-
-def kill(site: Site, pid: int) -> None:
-    """Leave a stale mount: the helper goes first, or it would unmount."""
-    for helper in helpers(site.mount):
-        os.kill(helper, signal.SIGKILL)
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: here.process_token(pid) is None, "the server's death")
-
-
-def test_a_stale_mount_is_seen_and_repaired(each_site: Site) -> None:
-    site = each_site
-    kill(site, site.start())
-    wait_for(lambda: mounts.is_stale(site.mount), "a stale mount")
-    assert mounts.MountEntry(site.mount, True) in mounts.find_mounts()
-    (entry,) = registry.read_all(site.registry)
-    assert entry.stale
-    site.start()
-    (entry,) = registry.read_all(site.registry)
-    assert not entry.stale and (site.mount / "source.txt").read_text() == "hello\n"
-    site.unmount()
-
-
-def test_a_busy_stale_mount_is_repaired(site: Site) -> None:
-    pid = site.start()
-    holder = subprocess.Popen(["sleep", "60"], cwd=site.mount)
-    try:
-        kill(site, pid)
-        assert mounts.repair(site.mount)
-        assert not site.mounted() and not mounts.repair(site.mount)
-    finally:
-        holder.kill()
-        holder.wait()
-
-
-def test_a_stale_mount_can_be_unmounted(site: Site) -> None:
-    kill(site, site.start())
-    assert site.unmount() == f"unmounted {site.mount}"
-    assert registry.read_all(site.registry) == []
-
-
-def test_after_kill_9_the_helper_unmounts(site: Site) -> None:
-    os.kill(site.start(), signal.SIGKILL)
-    wait_for(lambda: not site.mounted(), "the helper's unmount")
-    site.start()
-    os.kill(registry.read_all(site.registry)[0].pid, signal.SIGKILL)
-    site.start()
-    assert (site.mount / "source.txt").read_text() == "hello\n"
-    site.unmount()
-
-
-def test_a_busy_mount_is_detached(each_site: Site) -> None:
-    site = each_site
-    pid = site.start()
-    holder = subprocess.Popen(["sleep", "60"], cwd=site.mount)
-    try:
-        line = site.unmount()
-        assert "in use by sleep" in line and f"(pid {holder.pid})" in line
-        assert f"its server (pid {pid}) ends when they let go" in line
-        assert not site.mounted() and registry.read_all(site.registry) == []
-        # A second server at the same place is not the first one's helper's business.
-        second = site.start()
-        assert here.process_token(pid) is not None
-    finally:
-        holder.kill()
-        holder.wait()
-    wait_for(lambda: here.process_token(pid) is None, "the first server's end")
-    wait_for(lambda: len(helpers(site.mount)) == 1, "the first helper's end")
-    assert (site.mount / "source.txt").read_text() == "hello\n"
-    (entry,) = registry.read_all(site.registry)
-    assert entry.pid == second
-    assert site.unmount() == f"unmounted {site.mount}" and site.closings == 2
-
-
-def test_a_mount_over_the_vault_is_refused(site: Site) -> None:
-    for place in (site.vault, site.vault / "inside", site.folder):
-        command = [sys.executable, str(SERVER), str(site.vault), str(place)]
-        with site.environment(), pytest.raises(MountError, match="vault"):
-            background.start(command, place, site.log, START_SECONDS)
