@@ -39,6 +39,7 @@ $(VENV)/.base: pyproject.toml constraints.txt | system
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install -U pip
 	$(PIP) install -c constraints.txt -e .
+	$(BIN)/python -m compileall -q avm
 	touch $@
 
 # torch first and alone (constraints.txt says why).
