@@ -1,0 +1,183 @@
+"""The overlay's tree over a real vault, with no mount: what exists for whom, what may be made."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from avm import AVM
+from avm.base.errors import AVMError
+from avm.overlay.tree import Tree
+
+NOTES = {
+    "memory/private/akashi/a.md": "akashi's",
+    "memory/private/hermes/h.md": "hermes's",
+    "memory/shared/market/m.md": "everybody's",
+    "notes/own.md": "the owner's",
+    "memory/shared/:search?posing.md": "poses as another",
+    "memory/shared/:stats": "poses as an answer",
+    "memory/shared/past.md": "---\nexpires: 2020-01-01\n---\ngone",
+}
+
+
+@pytest.fixture
+def avm(tmp_path: Path) -> Iterator[AVM]:
+    """A vault with two agents' notes, the owner's, an expired one and a posing one."""
+    with AVM(tmp_path / "vault", semantic="off") as opened:
+        for name, text in NOTES.items():
+            file = opened.store.vault.path(name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        yield opened
+
+
+@pytest.fixture
+def akashi(avm: AVM) -> Iterator[Tree]:
+    """What the agent akashi sees."""
+    tree = Tree(avm.agent_memory("akashi"))
+    yield tree
+    tree.close()
+
+
+@pytest.fixture
+def owner(avm: AVM) -> Iterator[Tree]:
+    """What the owner sees."""
+    tree = Tree(avm)
+    yield tree
+    tree.close()
+
+
+def names(tree: Tree, path: str) -> set[str]:
+    """The names in a folder."""
+    return {entry.name for entry in tree.list(path)}
+
+
+def error_of(call: object, *args: object) -> int:
+    """The errno that a call ends with."""
+    with pytest.raises((OSError, AVMError)) as caught:
+        call(*args)  # type: ignore[operator]
+    return int(caught.value.errno or 0)
+
+
+def test_an_agent_sees_its_own_folders_and_the_way_to_them(akashi: Tree) -> None:
+    assert names(akashi, "/") == {"memory"}
+    assert names(akashi, "/memory") == {"private", "shared"}
+    assert names(akashi, "/memory/private") == {"akashi"}
+    assert names(akashi, "/memory/private/akashi") == {"a.md"}
+    for hidden in ("/notes", "/notes/own.md", "/memory/private/hermes", "/.git", "/.avm"):
+        assert error_of(akashi.attributes, hidden) == errno.ENOENT
+    assert error_of(akashi.open, "/memory/private/hermes/h.md", os.O_RDONLY) == errno.ENOENT
+    assert error_of(akashi.list, "/memory/private/hermes") == errno.ENOENT
+
+
+def test_the_owner_sees_all_but_git(owner: Tree) -> None:
+    assert names(owner, "/") >= {"memory", "notes", ".avm", ".gitattributes"}
+    assert ".git" not in names(owner, "/")
+    assert error_of(owner.attributes, "/.git") == errno.ENOENT
+    assert error_of(owner.attributes, "/.GIT/config") == errno.ENOENT
+    assert error_of(owner.create, "/.git/x", 0o644, os.O_WRONLY) == errno.EACCES
+
+
+def test_expired_and_posing_files_are_not_there(owner: Tree) -> None:
+    assert names(owner, "/memory/shared") == {"market", ".gitkeep"}
+    assert error_of(owner.attributes, "/memory/shared/past.md") == errno.ENOENT
+    handle = owner.open("/memory/shared/:stats", os.O_RDONLY)
+    assert handle.read(8, 0) == b"memories"
+    handle.release()
+
+
+def test_an_answer_has_its_exact_size_and_cannot_be_changed(owner: Tree) -> None:
+    path = "/:search?everybody"
+    handle = owner.open(path, os.O_RDONLY)
+    text = handle.read(1 << 20, 0)
+    assert b"/memory/shared/market/m.md" in text
+    assert owner.attributes(path).st_size == len(text) == handle.attributes().st_size
+    assert stat.S_IMODE(owner.attributes(path).st_mode) == 0o444
+    assert error_of(owner.open, path, os.O_WRONLY) == errno.EACCES
+    assert error_of(owner.unlink, path) == errno.EACCES
+    assert error_of(owner.chmod, path, 0o600) == errno.EACCES
+    assert error_of(owner.rename, path, "/x.md") == errno.EACCES
+    for make in (owner.mkdir, owner.create):
+        extra = (os.O_WRONLY,) if make == owner.create else ()
+        assert error_of(make, "/:tags", 0o644, *extra) == errno.EINVAL
+    assert error_of(owner.rename, "/notes/own.md", "/notes/own.md:meta") == errno.EINVAL
+
+
+def test_a_handle_keeps_its_text(owner: Tree, avm: AVM) -> None:
+    handle = owner.open("/:search?everybody", os.O_RDONLY)
+    before = handle.read(1 << 20, 0)
+    avm.remember("everybody again")
+    assert handle.read(1 << 20, 0) == before
+    later = owner.open("/:search?everybody", os.O_RDONLY)
+    assert later.read(1 << 20, 0) != before
+
+
+def test_any_agent_s_folder_looks_real_and_becomes_so(owner: Tree, akashi: Tree) -> None:
+    folder = owner.attributes("/memory/private/newcomer")
+    assert stat.S_ISDIR(folder.st_mode) and owner.list("/memory/private/newcomer") == []
+    assert "newcomer" not in names(owner, "/memory/private")
+    assert error_of(owner.attributes, "/memory/private/Not-An-Agent") == errno.ENOENT
+    assert error_of(akashi.attributes, "/memory/private/newcomer") == errno.ENOENT
+    handle = owner.create("/memory/private/newcomer/x.md", 0o644, os.O_WRONLY)
+    assert handle.write(b"first", 0) == 5
+    assert owner.held() == {"memory/private/newcomer/x.md"}
+    handle.release()
+    assert owner.held() == set()
+    assert "newcomer" in names(owner, "/memory/private")
+
+
+def test_an_agent_writes_only_where_it_may(akashi: Tree, avm: AVM) -> None:
+    assert (
+        error_of(akashi.create, "/memory/private/hermes/x.md", 0o644, os.O_WRONLY) == errno.EACCES
+    )
+    assert error_of(akashi.create, "/top.md", 0o644, os.O_WRONLY) == errno.EACCES
+    assert error_of(akashi.mkdir, "/memory/other", 0o755) == errno.EACCES
+    for name in (".gitattributes", ".gitignore", ".avmignore", "sub/.gitmodules"):
+        target = f"/memory/shared/{name}"
+        assert error_of(akashi.create, target, 0o644, os.O_WRONLY) == errno.EACCES
+    assert (
+        error_of(akashi.rename, "/memory/private/akashi/a.md", "/memory/private/hermes/a.md")
+        == errno.EACCES
+    )
+    assert (
+        error_of(akashi.link, "/memory/private/hermes/h.md", "/memory/shared/h.md") == errno.ENOENT
+    )
+    assert error_of(akashi.rmdir, "/memory/private/akashi") == errno.EACCES
+    assert (avm.store.vault.root / "memory/private/hermes/h.md").read_text() == "hermes's"
+
+
+def test_a_new_file_in_an_expired_one_s_place_keeps_the_old_bytes(owner: Tree, avm: AVM) -> None:
+    handle = owner.create("/memory/shared/past.md", 0o644, os.O_WRONLY)
+    handle.write(b"new", 0)
+    handle.release()
+    vault = avm.store.vault
+    assert vault.path("memory/shared/past.md").read_text() == "new"
+    rescued = list((vault.own_state / "rescue").iterdir())
+    assert [file.read_text() for file in rescued] == [NOTES["memory/shared/past.md"]]
+
+
+def test_an_unlinked_open_file_leaves_the_work_tree(owner: Tree, avm: AVM) -> None:
+    handle = owner.open("/notes/own.md", os.O_RDWR)
+    owner.rename("/notes/own.md", "/notes/.fuse_hidden0000000100000001")
+    assert os.listdir(avm.store.vault.root / "notes") == []
+    assert handle.read(100, 0) == b"the owner's"
+    assert owner.attributes("/notes/.fuse_hidden0000000100000001").st_size == 11
+    owner.chmod("/notes/.fuse_hidden0000000100000001", 0o600)
+    owner.unlink("/notes/.fuse_hidden0000000100000001")
+    handle.release()
+
+
+def test_a_link_is_shown_and_not_followed(owner: Tree, avm: AVM, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.md"
+    secret.write_text("out of the vault")
+    os.symlink(secret, avm.store.vault.root / "notes/link.md")
+    assert owner.readlink("/notes/link.md") == str(secret)
+    assert stat.S_ISLNK(owner.attributes("/notes/link.md").st_mode)
+    assert error_of(owner.open, "/notes/link.md", os.O_RDONLY) == errno.ELOOP
+    assert all("link" not in hit.path for hit in avm.search("out of the vault"))
+    assert error_of(avm.read, "/notes/link.md") == errno.ENOENT
