@@ -48,7 +48,9 @@ def _start(door: Door, point: Path) -> None:
     prepare(point, store.vault.root)
     name = hashlib.sha256(os.fsencode(point)).hexdigest()[:16]
     log = store.vault.state_dir / f"mount-{name}.log"
-    command = [sys.executable, "-m", "avm", "--vault", str(store.vault.root), "mount", str(point)]
+    # -P: a plain -m would import from the current folder, which may be a vault.
+    program = [sys.executable, "-P", "-m", "avm"]
+    command = [*program, "--vault", str(store.vault.root), "mount", str(point)]
     if store.config["agent"]:
         command += ["--agent", store.config["agent"]]
     background.start(command, point, log, _READY_SECONDS)

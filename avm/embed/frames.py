@@ -22,7 +22,7 @@ from typing import Any
 from avm.base.errors import ModelError
 
 _LENGTHS = struct.Struct(">II")
-#: Far above the largest frame of either side (64 texts of 20,000 characters); below what noise in
+#: Far above the largest frame of either side (16 texts of 20,000 characters); below what noise in
 #: the pipe, read as a length, would make us wait for.
 MAX_BYTES = 16 * 1024 * 1024
 

@@ -54,7 +54,7 @@ def _parse_status(data: bytes) -> Iterator[Change]:
         elif line.startswith("1 "):
             _, xy, submodule, _, _, _, _, _, path = line.split(" ", 8)
             if submodule == "N...":
-                kind = "deleted" if xy[1] == "D" else "changed"
+                kind = {"D": "deleted", "A": "added"}.get(xy[1], "changed")  # A: `git add -N`
                 yield Change(path, kind, staged=xy[0] != ".")
         elif line.startswith("u "):
             yield Change(line.split(" ", 10)[10], "changed", staged=True, unmerged=True)
@@ -86,13 +86,17 @@ def decide(
         written.setdefault(entry.path, []).append(entry)
     ripe: dict[str | None, list[tuple[float, str, str]]] = {}
     waiting: dict[str, str] = {}
+    found = list(found)
+    staged = {change.path for change in found if change.staged}
     for change in found:
         path = change.path
         if paths.is_editor_name(paths.name_of(path)):
             continue
         own = written.get(path, [])
-        if change.staged:
-            waiting[path] = "merge conflict" if change.unmerged else "staged by you: git commit"
+        if change.unmerged:
+            waiting[path] = "merge conflict"
+        elif path in staged:  # `git rm --cached` shows a path twice: as staged and as untracked
+            waiting[path] = "staged by you: git commit"
         elif not own and not policy.people:
             continue
         elif not paths.is_utf8(path):
@@ -102,7 +106,7 @@ def decide(
         else:
             since = own[-1].at if own else stamps.get(path, policy.now)
             rest = policy.quiet if own else policy.people_quiet
-            if 0 <= policy.now - since < rest:
+            if abs(policy.now - since) < rest:  # a clock set far back holds up nothing
                 waiting[path] = "still fresh"
             else:
                 agent = own[-1].agent if own else None
