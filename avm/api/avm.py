@@ -36,7 +36,7 @@ class AVM(View):
 
     def agent_memory(self, name: str) -> AgentMemory:
         """The memory of the agent `name`: `[a-z0-9][a-z0-9_-]{0,62}`. Raises UsageError."""
-        return AgentMemory(self.store, name)
+        return AgentMemory(self.store, name, self)
 
     def view(self, agent: str | None) -> View:
         """An agent's view, or this one for None."""
@@ -82,7 +82,7 @@ def open_store(
     first = configuration.from_process(arguments)
     root = Path(path).expanduser() if path is not None else first["vault"]
     if root is None:
-        root = vault_around(Path.cwd())
+        root = vault_around(Path())
         if root is None:
             root, create = configuration.default_vault(), True
     elif path is None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from avm.api import values
 from avm.api.results import Hit, Info, Recalled, Remembered, Stats, Status
 from avm.api.store import Store
 from avm.base import memory_file, paths
 from avm.base.access import Viewer
-from avm.base.errors import AccessError, NotFoundError, UsageError
+from avm.base.errors import AccessError, IndexDamagedError, NotFoundError, UsageError
 from avm.base.times import format_instant
 from avm.index.index import MemoryRow
 from avm.index.text import Filter
@@ -25,6 +26,20 @@ from avm.vault import files
 from avm.vault.committer import Report
 
 _MOST_SAME_TITLES = 10_000
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _again_if_damaged(method: _Method) -> _Method:
+    """Ask twice where the index turned out to be damaged: the second time it is a new one."""
+
+    @functools.wraps(method)
+    def asked(*args: Any, **named: Any) -> Any:
+        try:
+            return method(*args, **named)
+        except IndexDamagedError:
+            return method(*args, **named)
+
+    return cast(_Method, asked)
 
 
 class View:
@@ -112,6 +127,7 @@ class View:
         """
         return self.recalled(query, max_tokens, strategy, folder=folder).text
 
+    @_again_if_damaged
     def recalled(
         self,
         text: str = "",
@@ -131,6 +147,7 @@ class View:
             packed = packing.first_fitting([_nothing(text), "Nothing found.\n"], budget)
         return Recalled(packed.text, packed.tokens, packed.passages, packed.memories, ranked_by)
 
+    @_again_if_damaged
     def search(self, query: str, limit: int = 10, *, folder: str = "") -> list[Hit]:
         """The memories that match best, each with its best passage. Raises UsageError."""
         limit = values.positive(limit, "limit")
@@ -158,16 +175,19 @@ class View:
         """The bytes of a file. Raises NotFoundError."""
         return files.read(self.store.vault, self._existing(path))
 
+    @_again_if_damaged
     def memories(self, folder: str = "") -> list[Info]:
         """The memories in `folder` and below, by path."""
         self.store.index.refresh()
         return [_info(row) for row in self.store.index.list_memories(self._filter(folder))]
 
+    @_again_if_damaged
     def tags(self, folder: str = "") -> dict[str, int]:
         """Tags and how many memories carry each, most first."""
         self.store.index.refresh()
         return dict(self.store.index.tags(self._filter(folder)))
 
+    @_again_if_damaged
     def stats(self, folder: str = "") -> Stats:
         """How much there is."""
         self.store.index.refresh()
@@ -178,6 +198,7 @@ class View:
         folders = {paths.display(name): count for name, count in counts.by_folder}
         return Stats(counts.memories, counts.bytes, tags, folders)
 
+    @_again_if_damaged
     def meta(self, path: str) -> dict[str, Any]:
         """Front matter and facts of a memory, ready for JSON. Raises NotFoundError."""
         rel = self._existing(path)
@@ -235,6 +256,7 @@ class View:
             self.store.semantic.embed_missing(lambda d, t: report("embeddings", d, t))
         return self.store.index.vector_counts(where=self._filter(""))
 
+    @_again_if_damaged
     def status(self) -> Status:
         """What is indexed, waiting, expired, unparsable. Raises RepositoryError if git fails."""
         index = self.store.index
@@ -348,8 +370,10 @@ class View:
 class AgentMemory(View):
     """One agent's memory: its own private folder and `/memory/shared/`, nothing else."""
 
-    def __init__(self, store: Store, agent: str) -> None:
+    def __init__(self, store: Store, agent: str, opened: View) -> None:
         super().__init__(store, Viewer(paths.check_agent(agent)))
+        # Whoever keeps only this view (`AVM().agent_memory(…)`) keeps the vault open with it.
+        self._opened = opened
 
     @property
     def agent(self) -> str:

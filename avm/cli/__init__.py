@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from importlib import import_module
 
 import click
 
 from avm.base.errors import AVMError
-from avm.cli.door import Door
+from avm.cli.door import Door, drop_output
 
 VERBS = (
     "init",
@@ -63,7 +62,8 @@ def main() -> None:
     logging.basicConfig(format="avm: %(message)s", level=logging.WARNING)
     try:
         code = cli.main(standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as err:
         err.show()
         code = 2
@@ -76,8 +76,8 @@ def main() -> None:
         _complain(str(err))
         code = err.exit_code
     except BrokenPipeError:
-        # The reader left (`avm search x | head -1`): leave without a second complaint at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader left: `avm search x | head -1`.
+        drop_output()
         code = 0
     sys.exit(code)
 

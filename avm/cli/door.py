@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -107,10 +108,26 @@ def shared(function: _Function) -> _Function:
 
 
 def say(text: str | bytes) -> None:
-    """Write to stdout, as UTF-8 whatever the locale."""
+    """Write to stdout, as UTF-8 whatever the locale.
+
+    Raises BrokenPipeError if the reader has left, AVMError if nothing can be written.
+    """
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    if sys.stdout is None:
+        raise AVMError("cannot write the answer: stdout is closed")
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as err:
+        drop_output()
+        raise AVMError(f"cannot write the answer: {err.strerror}") from None
+
+
+def drop_output() -> None:
+    """Let what is still to be written go nowhere: Python would complain of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def warn(line: str) -> None:

@@ -13,7 +13,7 @@ from avm.base import paths
 from avm.index.database import Database
 from avm.index.extract import Extracted, extract
 from avm.index.plan import Plan, is_racy
-from avm.vault.files import Stamp
+from avm.vault.files import Stamp, walk
 from avm.vault.history import PathHistory
 from avm.vault.location import Vault
 
@@ -48,9 +48,21 @@ def apply(
             progress(len(batch))
     if gone:
         with database.transaction() as connection:
-            still = [path for path in gone if _lstat(vault, path) is None]
+            still = _still_gone(vault, gone)
             connection.executemany("DELETE FROM memory WHERE path = ?", [(p,) for p in still])
             count_up(connection)
+
+
+def _still_gone(vault: Vault, names: list[str]) -> list[str]:
+    """Those of `names` that are no memories now.
+
+    A name that is on disk may have come back meanwhile, or it is ignored, a link or a folder: a
+    walk tells.
+    """
+    if all(_lstat(vault, path) is None for path in names):
+        return names
+    found = walk(vault).memories
+    return [path for path in names if path not in found]
 
 
 def apply_history(

@@ -56,14 +56,15 @@ class Database:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One write transaction, on this thread's connection. Not to be nested."""
-        connection = self.connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+        with self.watched():
+            connection = self.connection
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                _end(connection, "ROLLBACK")
+                raise
+            connection.execute("COMMIT")
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -72,11 +73,29 @@ class Database:
         if connection.in_transaction:
             yield connection
             return
-        connection.execute("BEGIN")
+        with self.watched():
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                _end(connection, "COMMIT")
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Throw the file away if it turns out to be damaged: the next connection builds it anew.
+
+        Raises IndexDamagedError in that case: what was asked is to be asked again.
+        """
         try:
-            yield connection
-        finally:
-            connection.execute("COMMIT")
+            yield
+        except sqlite3.DatabaseError as err:
+            if not _is_damage(err):
+                raise
+            # Another thread may have done so already: the file is then another.
+            if getattr(self._local, "inode", None) == self._inode():
+                self.notice = f"index rebuilt: {err}"
+                _move_aside(self.file)
+            raise IndexDamagedError(f"{self.file} is damaged ({err}): ask again") from None
 
     def close(self) -> None:
         """Close every thread's connection."""
@@ -124,6 +143,20 @@ class Database:
 
 class _ForeignSchema(Exception):
     pass
+
+
+def _end(connection: sqlite3.Connection, how: str) -> None:
+    """End a transaction that a damaged file may have ended already."""
+    if connection.in_transaction:
+        connection.execute(how)
+
+
+def _is_damage(err: sqlite3.Error) -> bool:
+    code = getattr(err, "sqlite_errorcode", None)
+    return code is not None and (
+        code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        or code == sqlite3.SQLITE_IOERR_SHORT_READ
+    )
 
 
 def _create(connection: sqlite3.Connection) -> None:

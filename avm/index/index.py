@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from avm.base.errors import RepositoryError
+from avm.base.errors import IndexDamagedError, RepositoryError
 from avm.base.paths import is_utf8
 from avm.index import vectors
 from avm.index.apply import apply, apply_history, count_up, generation
@@ -80,6 +80,12 @@ class Index:
 
         `progress(done, total)` counts files to read. Raises IndexDamagedError.
         """
+        try:
+            self._refresh(progress)
+        except IndexDamagedError:
+            self._refresh(progress)
+
+    def _refresh(self, progress: Callable[[int, int], None] | None) -> None:
         with self._refreshing:
             found = walk(self._vault)
             self.undecodable = tuple(found.undecodable)
@@ -98,7 +104,8 @@ class Index:
 
     def generation(self) -> int:
         """A number that differs whenever a search could answer differently."""
-        return generation(self._database.connection)
+        with self._database.watched():
+            return generation(self._database.connection)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -227,7 +234,7 @@ class Index:
         rows = self.list_memories(where)
         folders: dict[str, int] = {}
         for row in rows:
-            folder = "/".join(row.path.split("/")[:-1][:3]) or "/"
+            folder = "/".join(row.path.split("/")[:-1][:3])
             folders[folder] = folders.get(folder, 0) + 1
         return Counts(len(rows), sum(row.size for row in rows), tuple(sorted(folders.items())))
 
@@ -240,7 +247,8 @@ class Index:
         self, model: str | None = None, where: Filter | None = None
     ) -> tuple[int, int]:
         """(distinct passages with a vector of `model`, None: of any; distinct passages)."""
-        return vectors.count(self._database.connection, model, where)
+        with self._database.watched():
+            return vectors.count(self._database.connection, model, where)
 
     def has_vectors(self, model: str) -> bool:
         """Whether any passage has been embedded by `model`."""
@@ -248,7 +256,8 @@ class Index:
 
     def without_vector(self, model: str, limit: int) -> list[vectors.Missing]:
         """Up to `limit` passages that `model` has not embedded yet, newest first."""
-        return vectors.missing(self._database.connection, model, limit)
+        with self._database.watched():
+            return vectors.missing(self._database.connection, model, limit)
 
     def store_vectors(self, model: str, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """Keep (content key, float32 bytes) pairs."""
@@ -266,7 +275,8 @@ class Index:
         self._database.close()
 
     def _rows(self, query: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
-        return self._database.connection.execute(query, values).fetchall()
+        with self._database.watched():
+            return self._database.connection.execute(query, values).fetchall()
 
     def _known(self) -> dict[str, Known]:
         rows = self._rows(

@@ -42,8 +42,9 @@ class Handle(Protocol):
 
 
 class RealHandle:
-    """A descriptor of a file in the vault. The callables hear of the first write, of the release,
-    and of a new size before the file is cut to it."""
+    """A descriptor of a file in the vault. The callables hear of the first write, of the release
+    (just before, with whether it was written to), and of a new size before the file is cut to it.
+    """
 
     virtual = False
 
@@ -52,13 +53,13 @@ class RealHandle:
         fd: int,
         *,
         wrote: Callable[[], None],
-        closed: Callable[[], None],
+        closing: Callable[[bool], None],
         shrinking: Callable[[int], None],
     ) -> None:
         self.fd = fd
         self._append = bool(_flags(fd) & os.O_APPEND)
         self._wrote = wrote
-        self._closed = closed
+        self._closing = closing
         self._shrinking = shrinking
         self._dirty = False
 
@@ -88,6 +89,7 @@ class RealHandle:
         """Cut or extend to `size` bytes."""
         self._shrinking(size)
         os.ftruncate(self.fd, size)
+        self._dirty = True
         self._wrote()
 
     def fsync(self, data_only: bool) -> None:
@@ -100,9 +102,9 @@ class RealHandle:
     def release(self) -> None:
         """Close."""
         try:
-            os.close(self.fd)
+            self._closing(self._dirty)
         finally:
-            self._closed()
+            os.close(self.fd)
 
 
 class TextHandle:

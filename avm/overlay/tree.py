@@ -285,6 +285,8 @@ class Tree:
         """Before a name is made: may it be, its placeholder folders, an expired file in its way."""
         if asked_by(rel):
             raise UsageError(f"{paths.display(rel)} is the name of an answer: choose another")
+        if is_hidden_file(rel):
+            raise UsageError(f"{paths.display(rel)} is a name of libfuse's: choose another")
         self._check_writable(rel)
         folder = paths.parent(rel)
         if is_placeholder(folder):
@@ -296,7 +298,9 @@ class Tree:
 
     def _lists(self, rel: str, entry: os.DirEntry[str]) -> bool:
         name = entry.name
-        if name.startswith(paths.TEMP_PREFIX) or paths.in_dot_git(rel) or asked_by(rel):
+        if name.startswith(paths.TEMP_PREFIX) or is_hidden_file(rel):
+            return False
+        if paths.in_dot_git(rel) or asked_by(rel):
             return False
         viewer = self._view.viewer
         if entry.is_dir(follow_symlinks=False):
@@ -317,6 +321,12 @@ class Tree:
             return False
         return True
 
+    def _has_name(self, fd: int, rel: str) -> bool:
+        try:
+            return os.path.samestat(os.fstat(fd), self._lstat(rel))
+        except OSError:
+            return False
+
     def _open_folder(self, rel: str) -> int:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(rel or ".", flags, dir_fd=self._root)
@@ -333,11 +343,17 @@ class Tree:
             with self._guard:
                 self._writers[rel] += 1
 
-        def closed() -> None:
-            with self._guard:
-                self._writers[rel] -= writing
-                if self._writers[rel] <= 0:
-                    del self._writers[rel]
+        def closing(written: bool) -> None:
+            try:
+                # Again, as who committed it while it was open has settled the mark of the first
+                # write. Not if another file has the name by now: that one is not ours.
+                if written and self._has_name(fd, rel):
+                    self._wrote(rel, "edit")
+            finally:
+                with self._guard:
+                    self._writers[rel] -= writing
+                    if self._writers[rel] <= 0:
+                        del self._writers[rel]
 
         def shrinking(size: int) -> None:
             status = os.fstat(fd)
@@ -345,7 +361,7 @@ class Tree:
                 self._keep(rel, status)
 
         return RealHandle(
-            fd, wrote=lambda: self._wrote(rel, "edit"), closed=closed, shrinking=shrinking
+            fd, wrote=lambda: self._wrote(rel, "edit"), closing=closing, shrinking=shrinking
         )
 
     def _wrote(self, rel: str, op: str) -> None:

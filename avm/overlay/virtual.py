@@ -12,6 +12,7 @@ from avm.base import paths
 from avm.base.errors import NotFoundError
 from avm.overlay.names import Asked, parse
 from avm.overlay.nodes import BY_NAME
+from avm.vault import files
 
 #: A `cat` is a lookup, a getattr, an open: all within this. Longer would keep an answer that was
 #: ranked before the model was ready.
@@ -64,7 +65,7 @@ def folder_exists(view: View, rel: str) -> bool:
     """Whether the folder `rel` exists for the viewer, on disk or as a placeholder."""
     if paths.in_dot_git(rel) or not view.viewer.shows_folder(rel):
         return False
-    return is_placeholder(rel) or view.store.vault.path(rel).is_dir()
+    return is_placeholder(rel) or files.is_folder(view.store.vault, rel)
 
 
 def is_placeholder(rel: str) -> bool:

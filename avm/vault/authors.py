@@ -41,7 +41,9 @@ class Authors:
         """Append one entry."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps(asdict(entry)) + "\n"
-        with locked(self._lock), self._file.open("ab") as journal:
+        with locked(self._lock), self._file.open("a+b") as journal:
+            if journal.tell() and os.pread(journal.fileno(), 1, journal.tell() - 1) != b"\n":
+                line = "\n" + line  # after a line that a kill cut short
             journal.write(line.encode())
             journal.flush()
             if fsync:

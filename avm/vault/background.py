@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from avm.base.config import Config
 from avm.base.errors import AVMError
-from avm.vault.authors import Authors
+from avm.vault.authors import Authors, Entry
 from avm.vault.committer import Committer, Report
 from avm.vault.location import Vault
 from avm.vault.locks import try_lock
@@ -22,6 +22,9 @@ _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
 #: How often a round looks for the person's own edits, which no journal tells of.
 _PEOPLE_SECONDS = 60.0
+#: In a vault that never rests a round comes all the same, after so many quiet times: each path in
+#: it must have rested of its own.
+_MOST_QUIETS = 5
 
 
 class BackgroundCommitter:
@@ -55,13 +58,13 @@ class BackgroundCommitter:
         self._stop.set()
         self._thread.join()
         report: Report | None = None
-        size = -1
+        seen: list[Entry] = []
         # Whoever found the lock held while we committed has left its writes to us: look again
         # after letting go, as long as there is something that a round can settle.
-        while flush and (left := self._authors.size()) and left != size:
+        while flush and (left := self._authors.read()[0]) and left != seen:
             if not (self._lock or self._take_lock()):
                 break
-            size = left
+            seen = left
             try:
                 report = self._committer.commit(now=True)
             finally:
@@ -79,18 +82,22 @@ class BackgroundCommitter:
         return self._lock is not None
 
     def _run(self) -> None:
-        seen, since, people_at = 0, time.monotonic(), time.monotonic() + _PEOPLE_SECONDS
+        seen, since, began = 0, time.monotonic(), time.monotonic()
+        people_at = began + _PEOPLE_SECONDS
         while not self._stop.wait(_POLL_SECONDS):
             if self._lock is None and not self._take_lock():
                 continue
             size, now = self._authors.size(), time.monotonic()
             if size != seen:
+                began = began if seen else now
                 seen, since = size, now
-            ripe = size > 0 and now - since >= self._quiet
+            rested = now - since >= self._quiet or now - began >= _MOST_QUIETS * self._quiet
+            ripe = size > 0 and rested
             if not ripe and now < people_at:
                 continue
             self._round()
             seen, since, people_at = self._authors.size(), time.monotonic(), now + _PEOPLE_SECONDS
+            began = since
 
     def _round(self) -> None:
         try:

@@ -13,6 +13,7 @@ import json
 import os
 import random
 import shutil
+import stat
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from avm.vault.locks import locked
 
 _ATTEMPTS = 20
 _LOCK_WAIT_SECONDS = 5.0
+_LIVING_SECONDS = 0.1
 #: Files in the git dir that tell of an operation of the person's, and its name.
 _OPERATIONS = {
     "MERGE_HEAD": "merge",
@@ -39,7 +41,13 @@ _OPERATIONS = {
     "rebase-merge": "rebase",
     "rebase-apply": "rebase",
     "BISECT_LOG": "bisect",
+    # Several picks, one of them committed by hand: no *_HEAD until `--continue`.
+    "sequencer/todo": "cherry-pick or revert",
 }
+#: Tells one version of git's index from another.
+_Tag = tuple[int, int, int, bytes] | None
+#: What goes into a tree at each path: blob id and mode; None takes the path out.
+_Blobs = dict[str, tuple[Any, int] | None]
 
 
 @dataclass
@@ -56,7 +64,7 @@ class _Moved(Exception):
 
 
 class _Locked(Exception):
-    """git's index.lock is held by somebody else."""
+    """A lock of git's, which the message names, is held by somebody else."""
 
 
 class Committer:
@@ -83,29 +91,46 @@ class Committer:
         `held` paths (open for writing) wait. Raises RepositoryError if git fails; an operation
         that is in progress or a held lock is no error, the report says `blocked`.
         """
+        policy = Policy(
+            now=self._config.clock.timestamp(),
+            quiet=0 if now or people else self._config["commit.quiet"].total_seconds(),
+            people_quiet=0 if people else self._config["commit.people_quiet"].total_seconds(),
+            people=not self._vault.adopted,
+            held=held,
+        )
         with locked(self._mutex):
             self.recover()
-            blocked = busy_with(self._vault)
-            if blocked:
-                return Report(blocked=blocked)
-            entries, size = self._authors.read()
-            found = changes(self._vault)
-            clean = {entry.path for entry in entries} - {change.path for change in found}
-            policy = Policy(
-                now=self._config.clock.timestamp(),
-                quiet=0 if now or people else self._config["commit.quiet"].total_seconds(),
-                people_quiet=0 if people else self._config["commit.people_quiet"].total_seconds(),
-                people=not self._vault.adopted,
-                held=held,
-            )
-            decision = decide(found, entries, self._stamps(found), policy)
-            report = Report(waiting=dict(decision.waiting))
-            if decision.groups:
-                self._commit_groups(decision.groups, subject, report)
-            if report.blocked is None:
-                done = {path for group in decision.groups for path in group.paths}
-                self._authors.settle(done | clean, size)
-            return report
+            deadline = time.monotonic() + _LOCK_WAIT_SECONDS
+            for attempt in range(_ATTEMPTS):
+                blocked = busy_with(self._vault)
+                if blocked:
+                    return Report(blocked=blocked)
+                try:
+                    return self._round(policy, subject)
+                except _Moved:
+                    reason = "the repository changes all the time: another program commits in it"
+                except _Locked as lock:
+                    reason = f"{lock} is held: another git command runs, or one was killed"
+                    if time.monotonic() > deadline:
+                        break
+                # Jitter, so that two who collide do not collide again.
+                time.sleep(random.uniform(0.005, 0.02) * min(attempt + 1, 5))
+        return Report(blocked=reason)
+
+    def _round(self, policy: Policy, subject: str | None) -> Report:
+        """Look, decide, commit once. Raises _Moved or _Locked: look again, the person may have
+        staged what was free a moment ago."""
+        seen = _index_tag(self._vault.git_index)
+        entries, size = self._authors.read()
+        found = changes(self._vault)
+        decision = decide(found, entries, self._stamps(found), policy)
+        report = Report(waiting=dict(decision.waiting))
+        if decision.groups:
+            report.commits, refused = self._commit_groups(decision.groups, subject, seen)
+            report.waiting |= refused
+        # What does not wait is committed, was clean, or is an editor's file that never will be.
+        self._authors.settle({entry.path for entry in entries} - set(report.waiting), size)
+        return report
 
     def waiting(self) -> Report:
         """What a commit would do now, without doing it: `waiting` holds every changed path."""
@@ -124,6 +149,7 @@ class Committer:
         """
         try:
             plan = json.loads(self._journal.read_bytes())
+            self._drop_ref_lock(plan["ref"], plan["new"])
             copy = self._vault.git_state / plan["copy"]
             if self._git_lock.samefile(copy):
                 if (
@@ -141,8 +167,26 @@ class Committer:
             self._drop_own_lock()
         for leftover in self._vault.git_state.glob("index.*"):
             if leftover.is_file():
-                leftover.unlink()
+                leftover.unlink(missing_ok=True)  # a killed committer's git may still rename it
         self._journal.unlink(missing_ok=True)
+
+    def _drop_ref_lock(self, ref: str, new: str) -> None:
+        """Remove the branch's lock if libgit2 was killed while it held it for us.
+
+        It is ours if it came after our journal and holds our commit's id, or nothing: git writes
+        into its own at once, so an empty one that stays empty is no living program's.
+        """
+        lock = self._vault.common_dir / f"{ref}.lock"
+        try:
+            status = lock.stat()
+            if status.st_mtime_ns < self._journal.stat().st_mtime_ns:
+                return
+            if not status.st_size:
+                time.sleep(_LIVING_SECONDS)
+            if lock.stat().st_ino == status.st_ino and lock.read_text().strip() in ("", new):
+                lock.unlink()
+        except FileNotFoundError:
+            pass
 
     def _drop_own_lock(self) -> None:
         for copy in self._vault.git_state.glob("index.*"):
@@ -162,33 +206,25 @@ class Committer:
                 stamps[change.path] = max(status.st_mtime, status.st_ctime) + shift
         return stamps
 
-    def _commit_groups(self, groups: Sequence[Group], subject: str | None, report: Report) -> None:
-        deadline = time.monotonic() + _LOCK_WAIT_SECONDS
-        for attempt in range(_ATTEMPTS):
-            try:
-                report.commits = self._attempt(groups, subject)
-                return
-            except _Moved:
-                report.blocked = busy_with(self._vault)
-                if report.blocked:
-                    return
-            except _Locked:
-                if time.monotonic() > deadline:
-                    break
-            # Jitter, so that two who collide do not collide again.
-            time.sleep(random.uniform(0.005, 0.02) * min(attempt + 1, 5))
-        report.blocked = f"{self._git_lock} is held: another git command runs, or one was killed"
+    def _commit_groups(
+        self, groups: Sequence[Group], subject: str | None, seen: _Tag
+    ) -> tuple[list[str], dict[str, str]]:
+        """One try: prepare, lock, check, move, rename. `seen`: the index that the groups are from.
 
-    def _attempt(self, groups: Sequence[Group], subject: str | None) -> list[str]:
-        """One try: prepare, lock, check, move, rename. Raises _Moved or _Locked."""
+        Returns the commits, and the paths that git could not add, each with git's reason. Raises
+        _Moved or _Locked.
+        """
         repo = open_repository(self._vault)
         before = _RepositoryState.read(self._vault, repo)
+        if before.index != seen:
+            raise _Moved
         copy = self._vault.git_state / f"index.{os.getpid()}"
         try:
-            blobs = self._stage(copy, [path for group in groups for path in group.paths])
+            paths = [path for group in groups for path in group.paths]
+            blobs, refused = self._stage(copy, paths)
             new, made = self._write_commits(repo, before.oid, groups, blobs, subject)
             if not made:
-                return []
+                return [], refused
             plan = {"ref": before.ref, "new": new, "copy": copy.name}
             atomic.replace(self._journal, json.dumps(plan).encode())
             with self._index_locked(copy):
@@ -196,7 +232,7 @@ class Committer:
                     raise _Moved
                 _move_ref(repo, before, new)
                 os.rename(self._git_lock, self._vault.git_index)
-            return made
+            return made, refused
         finally:
             copy.unlink(missing_ok=True)
             self._journal.unlink(missing_ok=True)
@@ -207,7 +243,7 @@ class Committer:
         try:
             os.link(copy, self._git_lock)
         except FileExistsError:
-            raise _Locked from None
+            raise _Locked(self._git_lock) from None
         try:
             yield
         except BaseException:
@@ -215,36 +251,67 @@ class Committer:
                 os.unlink(self._git_lock)
             raise
 
-    def _stage(self, copy: Path, changed: Sequence[str]) -> dict[str, tuple[Any, int] | None]:
+    def _stage(self, copy: Path, changed: Sequence[str]) -> tuple[_Blobs, dict[str, str]]:
         """Add `changed` to a copy of git's index and write their blobs; returns (blob id, mode).
 
         By the git program: it applies filters and encodings and records the stat data, without
-        which `git diff-files` would call the files modified.
+        which `git diff-files` would call the files modified. What it cannot add stays as it was in
+        the index and is returned with the reason.
         """
         import pygit2
 
         copy.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            shutil.copy(self._vault.git_index, copy)
-        feed = b"".join(os.fsencode(path) + b"\0" for path in changed)
-        args = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
-        git.run(self._vault.root, args, stdin=feed, env={"GIT_INDEX_FILE": str(copy)})
+            # With its time: git tells by it which entries are too young to trust their stat data.
+            shutil.copy2(self._vault.git_index, copy)
+        # git refuses to look beyond a link or at a folder to see that a file is gone: say so first.
+        gone = [path for path in changed if self._is_gone(path)]
+        refused = self._update_index(copy, ("--force-remove",), gone)
+        kept = sorted(set(changed) - set(gone))
+        refused |= self._update_index(copy, ("--add", "--remove"), kept)
         try:
             index = pygit2.Index(str(copy))
         except pygit2.GitError as err:
             raise _cannot_open(self._vault, err) from None
-        blobs: dict[str, tuple[Any, int] | None] = {}
+        blobs: _Blobs = {}
         for path in changed:
             entry = _entry(index, path)
             blobs[path] = (entry.id, entry.mode) if entry is not None else None
-        return blobs
+        return blobs, refused
+
+    def _is_gone(self, rel: str) -> bool:
+        place = self._vault.path(rel)
+        try:
+            is_folder = stat.S_ISDIR(place.lstat().st_mode)
+        except OSError:
+            return True
+        return is_folder or place.parent.resolve() != place.parent
+
+    def _update_index(
+        self, copy: Path, how: tuple[str, ...], names: Sequence[str]
+    ) -> dict[str, str]:
+        """Run `git update-index` on the copy; one bad file (its filter fails, it cannot be read)
+        holds up no other. Returns the bad ones and why."""
+        if not names:
+            return {}
+        feed = b"".join(os.fsencode(name) + b"\0" for name in names)
+        args = ("update-index", *how, "-z", "--stdin")
+        try:
+            git.run(self._vault.root, args, stdin=feed, env={"GIT_INDEX_FILE": str(copy)})
+        except RepositoryError as err:
+            if len(names) == 1:
+                return {names[0]: str(err)}
+            half = len(names) // 2
+            refused = self._update_index(copy, how, names[:half])
+            return refused | self._update_index(copy, how, names[half:])
+        return {}
 
     def _write_commits(
         self,
         repo: Any,
         parent: str | None,
         groups: Sequence[Group],
-        blobs: dict[str, tuple[Any, int] | None],
+        blobs: _Blobs,
         subject: str | None,
     ) -> tuple[str, list[str]]:
         """Write trees and commit objects, a chain of one commit a group; no ref moves.
@@ -281,7 +348,7 @@ class _RepositoryState:
 
     ref: str
     oid: str | None
-    index: tuple[int, int, int, bytes] | None
+    index: _Tag
     busy: str | None
 
     @classmethod
@@ -307,7 +374,7 @@ def _entry(index: Any, path: str) -> Any:
         return None
 
 
-def _index_tag(index: Path) -> tuple[int, int, int, bytes] | None:
+def _index_tag(index: Path) -> _Tag:
     """Tells one version of git's index from another: its stat, and the checksum it ends with."""
     try:
         with index.open("rb") as file:
@@ -348,7 +415,7 @@ def busy_with(vault: Vault) -> str | None:
 
 
 def _move_ref(repo: Any, before: _RepositoryState, new: str) -> None:
-    """Move the branch from where it was to `new`, or fail. Raises _Moved."""
+    """Move the branch from where it was to `new`, or fail. Raises _Moved or _Locked."""
     import pygit2
 
     try:
@@ -362,24 +429,26 @@ def _move_ref(repo: Any, before: _RepositoryState, new: str) -> None:
         reference.set_target(new, "commit (avm)")
     except (pygit2.GitError, ValueError) as err:
         raise _Moved from err
+    except OSError as err:  # how pygit2 says that the ref's own lock is held
+        raise _Locked(f"the lock of {before.ref}") from err
 
 
-def _updated_tree(repo: Any, base: Any, blobs: dict[str, tuple[Any, int] | None]) -> Any:
+def _updated_tree(repo: Any, base: Any, blobs: _Blobs) -> Any:
     """The id of tree `base` (None: empty) with `blobs` put in, or taken out where None.
 
     Only the folders on the way are written: `Index.write_tree` would write all of them and sweep in
     what the person staged.
     """
     builder = repo.TreeBuilder(base) if base is not None else repo.TreeBuilder()
-    below: dict[str, dict[str, tuple[Any, int] | None]] = {}
+    below: dict[str, _Blobs] = {}
     for path, blob in blobs.items():
         name, _, rest = path.partition("/")
         if rest:
             below.setdefault(name, {})[rest] = blob
         elif blob is not None:
             builder.insert(name, *blob)
-        elif builder.get(name) is not None:
-            builder.remove(name)
+        elif builder.get(name) is not None and not _is_tree(builder.get(name)):
+            builder.remove(name)  # not the folder that another author put in the file's place
     for name, inner in below.items():
         entry = builder.get(name)
         subtree = _updated_tree(repo, entry.id if _is_tree(entry) else None, inner)

@@ -97,7 +97,11 @@ class _Walker:
         rules, folder = Rules(), ""
         for part in rel.split("/"):
             place = self._vault.path(folder)
-            rules = rules.entering(place, folder, (n for n in os.listdir(place) if n[0] == "."))
+            try:
+                names = os.listdir(place)
+            except OSError:
+                return  # tracked, and removed with its folder
+            rules = rules.entering(place, folder, (name for name in names if name[0] == "."))
             folder = f"{folder}/{part}" if folder else part
             if rules.avm_ignores(folder, is_dir=folder != rel):
                 return
@@ -116,6 +120,18 @@ def could_be_memory(rel: str) -> bool:
 
 def regular_file(vault: Vault, rel: str) -> os.stat_result | None:
     """The status of `rel` if it is a regular file reached without a symbolic link, else None."""
+    status = _status(vault, rel)
+    return status if status is not None and stat.S_ISREG(status.st_mode) else None
+
+
+def is_folder(vault: Vault, rel: str) -> bool:
+    """Whether `rel` is a folder reached without a symbolic link."""
+    status = _status(vault, rel) if rel else vault.root.stat()
+    return status is not None and stat.S_ISDIR(status.st_mode)
+
+
+def _status(vault: Vault, rel: str) -> os.stat_result | None:
+    """The status of what is at `rel`, None if there is nothing or a symbolic link on the way."""
     place = vault.root
     status = None
     for name in rel.split("/"):
@@ -126,7 +142,7 @@ def regular_file(vault: Vault, rel: str) -> os.stat_result | None:
             return None
         if stat.S_ISLNK(status.st_mode):
             return None
-    return status if status is not None and stat.S_ISREG(status.st_mode) else None
+    return status
 
 
 def read(vault: Vault, rel: str) -> bytes:

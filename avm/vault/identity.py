@@ -32,18 +32,19 @@ class Identity:
 def person(root: Path) -> Identity:
     """The person at this machine: git's configuration, else the login name.
 
-    git itself refuses to commit without `user.name` and `user.email`; a memory must not be lost
-    for that.
+    git itself refuses to commit without `user.name` and `user.email`, libgit2 if one is empty; a
+    memory must not be lost for that.
     """
     done = git.run(root, ("var", "GIT_COMMITTER_IDENT"), check=False)
     match = _IDENT.match(done.stdout.decode("utf-8", "replace").strip())
-    if done.returncode == 0 and match and match[1]:
-        return Identity(match[1], match[2])
+    name, email = (match[1], match[2]) if done.returncode == 0 and match else ("", "")
+    if name and email:
+        return Identity(name, email)
     try:
         login = getpass.getuser()
     except (KeyError, OSError):
         login = "avm"
-    return Identity(login, f"{login}@{socket.gethostname()}")
+    return Identity(name or login, email or f"{login}@{socket.gethostname()}")
 
 
 def agent_identity(agent: str) -> Identity:

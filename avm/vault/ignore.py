@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avm.base.config import user_config_home
 from avm.base.paths import TEMP_PREFIX
@@ -23,6 +23,8 @@ GIT_FILE = ".gitignore"
 AVM_FILE = ".avmignore"
 #: Keeps a killed writer's temp file out of `git status` (info/exclude, written by avm init).
 TEMP_RULE = f"{TEMP_PREFIX}*"
+#: The group in pathspec's expressions that matches the slash after a folder.
+_FOLDER_MARK = "ps_d"
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def _read(file: Path, rel: str) -> tuple[tuple[str, GitIgnoreSpec], ...]:
     try:
         if file.is_symlink() and file.name in (GIT_FILE, AVM_FILE):
             return ()  # git does not follow them either
-        lines = file.read_text("utf-8", "surrogateescape").splitlines()
+        lines = file.read_text("utf-8-sig", "surrogateescape").splitlines()
     except OSError:
         return ()
     # AVM's own line in info/exclude matches no memory; without it most vaults need no pathspec.
@@ -101,7 +103,32 @@ def _read(file: Path, rel: str) -> tuple[tuple[str, GitIgnoreSpec], ...]:
 def _ignored(specs: tuple[tuple[str, GitIgnoreSpec], ...], rel: str, is_dir: bool) -> bool:
     for base, spec in reversed(specs):
         below = rel[len(base) + 1 :] if base else rel
-        verdict = spec.check_file(below + "/" if is_dir else below).include
+        verdict = _verdict(spec, below + "/" if is_dir else below)
         if verdict is not None:
             return verdict
     return False
+
+
+def _verdict(spec: GitIgnoreSpec, path: str) -> bool | None:
+    """What the last pattern says that matches `path` itself, None if there is none.
+
+    One that matches a folder above says nothing here: folders are asked on the way down, each for
+    itself, as git does. (`GitIgnoreSpec.check_file` lets `*` win over a later `!folder/`.)
+    """
+    for pattern in reversed(list(spec.patterns)):
+        if pattern.include is not None and _matches_itself(pattern, path):
+            return bool(pattern.include)
+    return None
+
+
+def _matches_itself(pattern: Any, path: str) -> bool:
+    found = pattern.match_file(path)
+    if found is None:
+        return False
+    match, is_folder = found.match, path.endswith("/")
+    if match.groupdict().get(_FOLDER_MARK) is None:
+        # `folder/**` is all that is in the folder, not the folder.
+        return not is_folder or pattern.match_file(path[:-1]) is not None
+    # `*/` is a mark and nothing else: it matches at the first slash, and every folder has a last.
+    bare = match.span() == match.span(_FOLDER_MARK)
+    return match.end(_FOLDER_MARK) == len(path) or (bare and is_folder)

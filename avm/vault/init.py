@@ -140,12 +140,12 @@ def _exclude_temp_files(root: Path) -> None:
     if dirs is None:
         return
     exclude = dirs[1] / "info" / "exclude"
-    text = exclude.read_text("utf-8", "surrogateescape") if exclude.exists() else ""
-    if TEMP_RULE not in text.splitlines():
+    data = exclude.read_bytes() if exclude.exists() else b""
+    rule = os.fsencode(TEMP_RULE)
+    if rule not in data.splitlines():
         exclude.parent.mkdir(exist_ok=True)
-        joint = "" if not text or text.endswith("\n") else "\n"
-        data = f"{text}{joint}{TEMP_RULE}\n".encode("utf-8", "surrogateescape")
-        atomic.replace(exclude, data)
+        # On top, so that taking the line out again leaves every byte as it was.
+        atomic.replace(exclude, rule + b"\n" + data)
 
 
 def _forget_temp_files(common_dir: Path) -> None:
@@ -153,4 +153,7 @@ def _forget_temp_files(common_dir: Path) -> None:
     if exclude.exists():
         lines = exclude.read_bytes().splitlines(keepends=True)
         kept = [line for line in lines if line.strip() != os.fsencode(TEMP_RULE)]
-        atomic.replace(exclude, b"".join(kept))
+        if kept:
+            atomic.replace(exclude, b"".join(kept))
+        else:
+            exclude.unlink()

@@ -1,0 +1,209 @@
+"""Mounts made as a user makes them, `avm mount M --daemon`, and nothing left of them afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import run_avm, wait_for
+
+from avm.fuse.platform import here
+
+#: The model would cost every mount that is asked something six seconds of two processors.
+QUICK = {"AVM_SEMANTIC": "off", "AVM_COMMIT_QUIET": "0.1s"}
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A mount, its vault, whose it is, and the home folder in which it was typed."""
+
+    point: Path
+    vault: Path
+    agent: str | None
+    home: Path
+
+    def __truediv__(self, rel: str) -> Path:
+        return self.point / rel
+
+    @property
+    def private(self) -> Path:
+        """The agent's own folder in the mount."""
+        return self.point / "memory" / "private" / (self.agent or "akashi")
+
+    @property
+    def shared(self) -> Path:
+        """The shared folder in the mount."""
+        return self.point / "memory" / "shared"
+
+    @property
+    def behind(self) -> Path:
+        """The `memory` folder of the vault, behind the mount."""
+        return self.vault / "memory"
+
+    @property
+    def state(self) -> Path:
+        """AVM's own folder in the git dir."""
+        return self.vault / ".git" / "avm"
+
+    @property
+    def pid(self) -> int:
+        """The server's number, from the registry."""
+        return int(self._registration["pid"])
+
+    @property
+    def _registration(self) -> dict[str, object]:
+        files = (Path(os.environ["XDG_RUNTIME_DIR"]) / "avm" / "mounts").glob("*.json")
+        notes = [json.loads(file.read_bytes()) for file in files]
+        return next(note for note in notes if note["mountpoint"] == str(self.point))
+
+    @property
+    def mounted(self) -> bool:
+        """Whether the mount table shows it."""
+        return str(self.point) in here.mountpoints()
+
+    def ask(self, node: str, folder: str = "") -> str:
+        """What a virtual node answers, read as `cat` reads it."""
+        return (self.point / folder / node).read_bytes().decode()
+
+    def search(self, words: str, folder: str = "") -> str:
+        """`cat FOLDER/:search?words`."""
+        return self.ask(f":search?{words}", folder)
+
+    def bash(self, line: str, *, ok: bool = True) -> str:
+        """A line typed in bash in the home folder, where the mount is `M`; its stdout."""
+        return bash(line, self.home, ok=ok)
+
+    def unmount(self) -> None:
+        """`avm unmount`; the last memories are committed when it returns."""
+        done = run_avm("unmount", str(self.point))
+        assert done.returncode == 0, done.stderr
+
+    def authors_of(self, rel: str) -> list[str]:
+        """Who committed `memory/REL`, newest first."""
+        command = ["git", "log", "--format=%an", "--", f"memory/{rel}"]
+        done = subprocess.run(command, cwd=self.vault, capture_output=True, text=True, check=True)
+        return done.stdout.split("\n")[:-1]
+
+    def wait_committed(self, rel: str, author: str) -> None:
+        """Wait until the newest commit of `memory/REL` is by `author`, and holds what is there."""
+
+        def settled() -> bool:
+            command = ["git", "--no-optional-locks", "status", "--porcelain", "--", f"memory/{rel}"]
+            done = subprocess.run(command, cwd=self.vault, capture_output=True, check=True)
+            return not done.stdout and self.authors_of(rel)[:1] == [author]
+
+        wait_for(settled, f"a commit of {rel} by {author}")
+
+
+Mounting = Callable[..., Mount]
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; a zombie that nobody has waited for does not."""
+    return here.process_token(pid) is not None
+
+
+def bash(line: str, folder: Path, *, ok: bool = True) -> str:
+    """A line typed in bash in `folder`; its stdout. `ok`: it must succeed, else it must fail."""
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode == 0) == ok, f"{line}: {done.returncode} {done.stderr.decode()}"
+    return done.stdout.decode()
+
+
+def failing(act: Callable[[], object]) -> str:
+    """The name of the errno with which `act` fails."""
+    with pytest.raises(OSError) as caught:
+        act()
+    return errno.errorcode[caught.value.errno or 0]
+
+
+@pytest.fixture
+def home() -> Path:
+    """The empty home folder of this test."""
+    return Path(os.environ["HOME"])
+
+
+@pytest.fixture
+def mounting(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mounting]:
+    """A function that mounts; in the end all is unmounted, and no process of ours may be left."""
+    made: list[Mount] = []
+
+    def mount(
+        name: str = "M", agent: str | None = None, vault: Path | None = None, quick: bool = True
+    ) -> Mount:
+        if quick:
+            for variable, value in QUICK.items():
+                monkeypatch.setenv(variable, value)
+        line = f"avm mount {name} --daemon"
+        line += f" --agent {agent}" if agent else ""
+        line += f" --vault {shlex.quote(str(vault))}" if vault else ""
+        bash(line, home)
+        made.append(Mount(home / name, vault or home / "avm", agent, home))
+        return made[-1]
+
+    yield mount
+    done = [run_avm("unmount", str(point)) for point in {one.point for one in made if one.mounted}]
+    left = _processes_of(home, seconds=5.0)
+    for one in made:
+        if one.mounted:
+            subprocess.run(here.unmount_command(str(one.point), force=True), check=False)
+    logs = "".join(
+        log.read_text()
+        for vault in {one.vault for one in made}
+        for log in (vault / ".git" / "avm").glob("mount-*.log")
+    )
+    assert "".join(unmounting.stderr for unmounting in done) == ""
+    assert not left, f"processes left behind: {left}"
+    assert "Traceback" not in logs, logs
+
+
+@pytest.fixture
+def mount(mounting: Mounting) -> Mount:
+    """The owner's mount `M` of a new vault."""
+    return mounting()
+
+
+@pytest.fixture
+def akashi(mounting: Mounting) -> Mount:
+    """The agent akashi's mount `M` of a new vault."""
+    return mounting(agent="akashi")
+
+
+def _processes_of(home: Path, seconds: float) -> dict[int, str]:
+    """Processes that carry this home and do not end in time; they are killed."""
+    deadline = time.monotonic() + seconds
+    while (left := _running(home)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return left
+
+
+def _running(home: Path) -> dict[int, str]:
+    mark = b"\0HOME=%s\0" % os.fsencode(home)
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            folder = Path("/proc") / pid
+            if int(pid) != os.getpid() and mark in b"\0" + (folder / "environ").read_bytes():
+                command = (folder / "cmdline").read_bytes()
+                found[int(pid)] = os.fsdecode(command.replace(b"\0", b" "))
+    return found

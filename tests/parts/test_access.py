@@ -1,0 +1,432 @@
+"""What an agent may not see is nowhere: every way to ask, in Python and on the command line.
+
+Each private text, title, tag, alias and file name holds a marker word of its own. No answer and no
+error may hold one, unless the question did.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import git, run_avm
+
+from avm import AVM, AgentMemory, AVMError
+
+AGENTS = ("akashi", "hermes")
+OTHER = {"akashi": "hermes", "hermes": "akashi"}
+#: An agent whose name only begins like that of another.
+NEAR = "akashi2"
+#: Whose notes each marker tells of.
+MARKERS = {"akashi": "quokka", "hermes": "walrus", NEAR: "ocelot", "the owner": "badger"}
+SHARED = "/memory/shared/open.md"
+
+
+def hidden_from(agent: str) -> tuple[str, ...]:
+    """The words that `agent` must never be shown."""
+    return tuple(word for name, word in MARKERS.items() if name != agent)
+
+
+def secret(marker: str) -> str:
+    """A memory whose every part tells whose it is; its tag, links and words match others' too."""
+    return (
+        f"---\ntitle: {marker} title\ntags: [{marker}tag, common]\nimportance: 1.0\n"
+        f"aliases: [{marker} alias, shadow]\npinned: true\n---\n"
+        f"# {marker} heading\n\ncommon words of the {marker} [[{marker}link]] [[open]] #{marker}2\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def vault(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A vault in which everybody has notes, with links laid out to lead astray."""
+    folder = tmp_path_factory.mktemp("access")
+    (folder / "outside").mkdir()
+    (folder / "outside/badger_outside.md").write_text(secret("badger"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AUTHOR", "COMMITTER"):
+            patch.setenv(f"GIT_{name}_NAME", "Pat Person")
+            patch.setenv(f"GIT_{name}_EMAIL", "pat@example.org")
+        AVM(folder / "vault").close()
+        root = folder / "vault"
+        for name in (*AGENTS, NEAR):
+            word = MARKERS[name]
+            for place in (f"{word}_note.md", f"{word}_deep/{word}_plan.md", f"{word}_data.csv"):
+                _write(root / "memory/private" / name / place, secret(word))
+            _write(root / "memory/private" / name / "same.md", secret(word))
+        for place in ("badger_root.md", "notes/badger_diary.md", "memory/badger_loose.md"):
+            _write(root / place, secret("badger"))
+        _write(root / "notes/diary.md", secret("badger"))
+        _write(root / "memory/private/badger_between.md", secret("badger"))
+        _write(root / "memory/sharedbadger/badger_near.md", secret("badger"))
+        _write(root / SHARED[1:], "common words for everybody [[same]] [[diary]] #common\n")
+        targets = [f"memory/private/{n}/same" for n in (*AGENTS, NEAR)] + ["private/hermes/same.md"]
+        targets += ["same", "shadow", "diary", "notes/diary", "/notes/diary.md", "to_hermes/same"]
+        _write(root / "memory/shared/links.md", " ".join(f"[[{target}]]" for target in targets))
+        _lay_links(root, folder)
+        git(root, "add", "--all")
+        git(root, "commit", "--quiet", "-m", "All of it")
+    return root
+
+
+def _write(place: Path, text: str) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+
+
+def _lay_links(root: Path, folder: Path) -> None:
+    shared = root / "memory/shared"
+    for name in AGENTS:
+        word = MARKERS[name]
+        (shared / f"to_{name}").symlink_to(f"../private/{name}")
+        (shared / f"file_{name}.md").symlink_to(f"../private/{name}/{word}_note.md")
+        mine, other = root / "memory/private" / name, root / "memory/private" / OTHER[name]
+        (mine / "peek").symlink_to(other)
+        (mine / "peek.md").symlink_to(other / "same.md")
+    (shared / "root").symlink_to("../..")
+    (shared / "root.md").symlink_to("../../badger_root.md")
+    (shared / "outside").symlink_to(folder / "outside")
+    (shared / "outside.md").symlink_to(folder / "outside/badger_outside.md")
+
+
+@pytest.fixture(scope="module")
+def avm(vault: Path) -> Iterator[AVM]:
+    """The vault, opened once; its committing thread is there before any test."""
+    with AVM(vault, semantic="off") as opened:
+        opened.store.commit_in_background()
+        yield opened
+
+
+def forbidden_paths(agent: str) -> list[str]:
+    """Ways to name what `agent` may not see, straight and crooked."""
+    other = OTHER[agent]
+    word = MARKERS[other]
+    return [
+        f"/memory/private/{other}/{word}_note.md",
+        f"memory/private/{other}/same.md",
+        f"/memory/private/{other}/{word}_deep/{word}_plan.md",
+        f"/memory/private/{other}/{word}_data.csv",
+        f"/memory/private/{other}",
+        f"/memory/private/{NEAR}/ocelot_note.md",
+        "/badger_root.md",
+        "/notes/badger_diary.md",
+        "/memory/badger_loose.md",
+        "/memory/private/badger_between.md",
+        "/memory/sharedbadger/badger_near.md",
+        f"/memory/shared/to_{other}/{word}_note.md",
+        f"/memory/shared/file_{other}.md",
+        "/memory/shared/root/badger_root.md",
+        f"/memory/shared/root/memory/private/{other}/same.md",
+        "/memory/shared/root.md",
+        "/memory/shared/outside/badger_outside.md",
+        "/memory/shared/outside.md",
+        f"/memory/private/{agent}/peek/same.md",
+        f"/memory/private/{agent}/peek.md",
+        f"/memory/shared/../private/{other}/same.md",
+        f"/memory/private/{agent}/../{other}/same.md",
+        f"/memory/shared/../../memory/private/{other}/same.md",
+        "/memory/shared/../../../etc/passwd",
+        "/.git/config",
+        "/.avm/format",
+        f"/memory/private/{other.upper()}/same.md",
+        f"/memory/private/{agent}2/ocelot_note.md",
+    ]
+
+
+def forbidden_folders(agent: str) -> list[str]:
+    """Folders that do not exist for `agent`, and crooked ways to them."""
+    other = OTHER[agent]
+    return [
+        f"/memory/private/{other}",
+        f"/memory/private/{NEAR}",
+        f"/memory/private/{other}/{MARKERS[other]}_deep",
+        "/notes",
+        "/memory/sharedbadger",
+        f"/memory/shared/to_{other}",
+        "/memory/shared/root",
+        "/memory/shared/outside",
+        f"/memory/private/{agent}/peek",
+        f"/memory/shared/../private/{other}",
+        "/.git",
+    ]
+
+
+def cases(make: Any) -> list[Any]:
+    """(agent, path) for every agent and path of `make`."""
+    return [pytest.param(a, p, id=f"{a}:{p}") for a in AGENTS for p in make(a)]
+
+
+QUESTIONS = [
+    "common words",
+    "common",
+    "",
+    "title heading",
+    *MARKERS.values(),
+    *(f"{word} alias" for word in MARKERS.values()),
+    "quokkatag walrustag badgertag",
+    "qu* walr* badg*",
+]
+
+
+def check(agent: str, shown: str, *asked: str) -> None:
+    """No hidden word in `shown`, but where the question itself brought it in."""
+    told = shown
+    for text in filter(None, asked):
+        told = told.replace(repr(text.strip()), "").replace(text.strip("/"), "")
+    leaked = [word for word in hidden_from(agent) if word in told.casefold()]
+    assert not leaked, f"{agent} was shown {leaked} in {shown!r}"
+
+
+def as_text(value: Any) -> str:
+    """Everything that an answer holds."""
+    if isinstance(value, list):
+        return "\n".join(map(as_text, value))
+    return str(dataclasses.asdict(value)) if dataclasses.is_dataclass(value) else str(value)  # type: ignore[arg-type]
+
+
+def test_the_trap_is_laid(avm: AVM) -> None:
+    """The owner finds every marker by the questions that must tell agents nothing."""
+    for word in MARKERS.values():
+        assert word in as_text(avm.search("common words", 50))
+        assert f"{word}tag" in avm.tags()
+    assert "badger" in as_text(avm.memories()) and "walrus" in avm.recall("", 5_000)
+    assert avm.meta("memory/shared/open.md")["links"][0]["path"] == "/notes/diary.md"
+
+
+# Asking, in Python
+
+
+@pytest.mark.parametrize("query", QUESTIONS)
+@pytest.mark.parametrize("agent", AGENTS)
+def test_search_and_recall(avm: AVM, agent: str, query: str) -> None:
+    view = avm.agent_memory(agent)
+    check(agent, as_text(view.search(query, 100)), query)
+    for strategy in ("balanced", "recency", "importance"):
+        check(agent, as_text(view.recalled(query, 5_000, strategy)), query)
+    own = MARKERS[agent]
+    assert own in as_text(view.search("common words", 100))
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_lists_and_counts(avm: AVM, agent: str) -> None:
+    view = avm.agent_memory(agent)
+    for answer in (view.memories(), view.tags(), view.stats()):
+        check(agent, as_text(answer))
+    assert len(view.memories()) == view.stats().memories == 5
+    assert view.tags()["common"] == 4
+    assert set(view.stats().folders) == {f"/memory/private/{agent}", "/memory/shared"}
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_links_lead_only_to_what_is_seen(avm: AVM, agent: str) -> None:
+    view = avm.agent_memory(agent)
+    found = {link["target"]: link["path"] for link in view.meta("memory/shared/links.md")["links"]}
+    home = f"/memory/private/{agent}"
+    same = f"{home}/same.md"
+    mine = {f"memory/private/{agent}/same": same, "same": same}
+    if agent == "hermes":
+        mine["private/hermes/same.md"] = same
+    assert found.pop("shadow").startswith(home)
+    assert {target: path for target, path in found.items() if path} == mine
+    links = {link["target"]: link["path"] for link in view.meta(SHARED)["links"]}
+    assert links == {"same": same, "diary": None}
+
+
+@pytest.mark.parametrize(("agent", "folder"), cases(forbidden_folders))
+def test_folders_of_others_are_empty_or_refused(avm: AVM, agent: str, folder: str) -> None:
+    view = avm.agent_memory(agent)
+    calls = (
+        lambda: view.search("common words", 100, folder=folder),
+        lambda: view.recall("common words", folder=folder),
+        lambda: view.recall(folder=folder),
+        lambda: view.memories(folder),
+        lambda: view.tags(folder),
+        lambda: view.stats(folder),
+    )
+    empty = ("", "{}", "Nothing found for 'common words'.\n", "Nothing is remembered yet.\n")
+    for call in calls:
+        try:
+            said = as_text(call())
+        except AVMError as err:
+            check(agent, str(err), folder)
+        else:
+            assert said in empty or "'memories': 0, 'bytes': 0, 'tags': 0" in said
+
+
+@pytest.mark.parametrize(("agent", "path"), cases(forbidden_paths))
+def test_files_of_others_look_like_none(avm: AVM, agent: str, path: str) -> None:
+    """The answer is that of a file that never was, to the letter."""
+    view = avm.agent_memory(agent)
+    for name in ("read", "read_bytes", "meta", "forget", "exists"):
+        said = _said(view, name, path)
+        assert said in (_absent(path), "False", f"path {path!r}: {_CROOKED}"), (name, path)
+        check(agent, said, path)
+
+
+_CROOKED = "a vault path has no empty, '.' or '..' component"
+
+
+def _absent(path: str) -> str:
+    return f"no memory at /{path.strip('/')}"
+
+
+def _said(view: AgentMemory, name: str, path: str) -> str:
+    try:
+        return as_text(getattr(view, name)(path))
+    except AVMError as err:
+        return str(err)
+
+
+# Writing, in Python
+
+
+def snapshot(root: Path) -> dict[str, str]:
+    """Every file in the work tree and around it, with its text or target."""
+    found = {}
+    for folder, folders, names in os.walk(root.parent):
+        for name in [*names, *folders]:
+            place = Path(folder, name)
+            if ".git" in place.parts:
+                continue
+            if place.is_symlink():
+                found[str(place)] = f"-> {os.readlink(place)}"
+            elif place.is_file():
+                found[str(place)] = place.read_text()
+    return found
+
+
+@pytest.mark.parametrize(("agent", "path"), cases(forbidden_paths))
+def test_nothing_of_others_can_be_written_or_removed(
+    avm: AVM, vault: Path, agent: str, path: str
+) -> None:
+    view, before = avm.agent_memory(agent), snapshot(vault)
+    for call in (lambda: view.write(path, "changed"), lambda: view.forget(path)):
+        with pytest.raises(AVMError) as raised:
+            call()
+        check(agent, str(raised.value), path)
+    assert snapshot(vault) == before
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("word", ["namespace", "folder", "title"])
+@pytest.mark.parametrize(
+    "tricky",
+    [
+        "../private/{other}", "../../{other}", "..", "../{other}", "/memory/private/{other}",
+        "a/../../private/{other}", "./../{other}", "{other}/../../../x", ".git", ".git/hooks",
+        "..\\private", "\0", "to_{other}", "root/memory/private/{other}", "outside", "peek",
+        "a/.", ".", "~/x", "%2e%2e/private/{other}",
+    ],
+)  # fmt: skip
+def test_remember_stays_at_home(avm: AVM, vault: Path, agent: str, word: str, tricky: str) -> None:
+    value, before = tricky.format(other=OTHER[agent]), snapshot(vault)
+    view = avm.agent_memory(agent)
+    try:
+        done = view.remember("a new note", **{"title": f"new {word}", word: value})
+    except AVMError as err:
+        check(agent, str(err), value)
+        assert snapshot(vault) == before
+        return
+    place = vault / done.path[1:]
+    try:
+        assert done.path.startswith((f"/memory/private/{agent}/", "/memory/shared/"))
+        assert str(place.resolve()) == str(place), "written through a link"
+        assert {p for p, text in snapshot(vault).items() if before.get(p) != text} == {str(place)}
+    finally:
+        view.forget(done.path)
+    assert snapshot(vault) == before
+
+
+@pytest.mark.parametrize(
+    "name", [".gitignore", ".gitattributes", ".GITIGNORE", ".avmignore", ".gitmodules", ".git/x"]
+)
+@pytest.mark.parametrize("folder", ["/memory/shared", "/memory/private/akashi", "/memory/shared/n"])
+def test_agents_configure_nothing(avm: AVM, vault: Path, folder: str, name: str) -> None:
+    before = snapshot(vault)
+    with pytest.raises(AVMError, match="agent akashi may not write there"):
+        avm.agent_memory("akashi").write(f"{folder}/{name}", "*.md\n")
+    assert snapshot(vault) == before
+
+
+# The command line
+
+
+@pytest.mark.parametrize(("agent", "path"), cases(forbidden_paths))
+def test_cat_of_others_files(vault: Path, agent: str, path: str) -> None:
+    for name in (path, f"{path}:meta"):
+        done = run_avm("cat", name, "--agent", agent, "--vault", str(vault), cwd=vault.parent)
+        assert done.returncode in (2, 6), done.stderr
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+        check(agent, done.stderr, name, os.path.normpath(name), os.path.normpath(path))
+
+
+def _ask(vault: Path, agent: str, *args: str) -> str:
+    done = run_avm(*args, "--agent", agent, "--vault", str(vault), cwd=vault.parent)
+    assert done.returncode in (0, 1, 2, 6), done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("search", "common words", "--limit", "100"),
+        ("search", "common words", "--json"),
+        ("recall", "common words", "--max-tokens", "5000"),
+        ("recall", "--json"),
+        ("cat", ":search:common+words,limit=100"),
+        ("cat", ":recall:common+words,max_tokens=5000", ":recall", ":tags", ":stats", ":help"),
+        ("cat", "memory/:tags", "memory/private/:stats", "memory/private/:search?common"),
+        ("cat", "memory/shared/:search?common", "memory/shared/links.md:meta"),
+        ("cat", "--json", ":tags"),
+    ],
+)
+@pytest.mark.parametrize("agent", AGENTS)
+def test_the_command_line_shows_no_more(vault: Path, agent: str, args: tuple[str, ...]) -> None:
+    said = _ask(vault, agent, *args)
+    if "links.md" in str(args):
+        meta = json.loads(said[said.index("{") :])
+        home = f"/memory/private/{agent}/"
+        assert all(link["path"] is None or home in link["path"] for link in meta["links"])
+        said = said[: said.index("{")]
+    check(agent, said)
+    assert MARKERS[agent] in said or "shared" in str(args)
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("node", [":search?common", ":recall:common", ":tags", ":stats", ":help"])
+def test_nodes_in_folders_of_others(avm: AVM, agent: str, node: str) -> None:
+    """What `avm cat` answers, without its start."""
+    from avm.overlay import virtual
+
+    view = avm.agent_memory(agent)
+    for folder in forbidden_folders(agent):
+        name = f"{folder}/{node}"
+        with pytest.raises(AVMError) as raised:
+            virtual.read(view, name)
+        check(agent, str(raised.value), folder)
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_a_link_in_shared_makes_no_memory(avm: AVM, agent: str) -> None:
+    listed = {info.path for info in avm.agent_memory(agent).memories("/memory/shared")}
+    assert listed == {SHARED, "/memory/shared/links.md"}
+
+
+def test_remember_on_the_command_line_stays_at_home(vault: Path) -> None:
+    before = snapshot(vault)
+    for option in ("--namespace", "--folder"):
+        done = run_avm(
+            "remember", "--vault", str(vault), "--agent", "akashi", option, "../hermes", "x"
+        )
+        assert done.returncode == 2
+        assert done.stderr == (
+            f"avm: {option[2:]} '../hermes': use plain folder names joined by '/',"
+            " such as market or tech/db\n"
+        )
+    assert snapshot(vault) == before

@@ -1,0 +1,140 @@
+"""Brings the generated parts of docs/ up to date: `python tests/tools/make_docs.py`.
+
+Generated is what stands between `<!-- begin NAME -->` and `<!-- end -->`: the options of each verb
+in docs/cli.md, the table of nodes in docs/nodes.md. The answers of the examples in docs/nodes.md
+are taken from the sample vault. tests/docs/test_docs.py holds all of it to the code.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from avm.cli import VERBS, cli
+from avm.overlay.nodes import NODES
+
+ROOT = Path(__file__).parents[2]
+#: When the examples are asked, and what the sample vault is committed at.
+NOW = "2026-11-20T09:00:00Z"
+SHARED_OPTIONS = ("vault", "agent", "json")
+_PART = re.compile(r"(<!-- begin ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+#: A golden example: the marker, then a block of a command and what it prints.
+_EXAMPLE = re.compile(
+    r"(<!-- golden -->\n(`{3,})console\n)\$ ([^\n]+)\n(.*?)^\2$", re.DOTALL | re.MULTILINE
+)
+
+
+def with_parts(text: str) -> str:
+    """A page with its generated parts as the code has them now."""
+
+    def made(match: re.Match[str]) -> str:
+        what, _, name = match[2].partition(" ")
+        body = verb_part(name) if what == "verb" else nodes_part()
+        return f"{match[1]}{body}{match[3]}"
+
+    return _PART.sub(made, text)
+
+
+def verb(name: str) -> click.Command:
+    """The command behind a verb."""
+    command = cli.get_command(click.Context(cli), name)  # type: ignore[attr-defined]
+    assert isinstance(command, click.Command)
+    return command
+
+
+def verb_part(name: str) -> str:
+    """What a verb is called with, what it does, its options less those that all verbs share."""
+    command = verb(name)
+    usage, options = [f"avm {name}"], []
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument):
+            shown = parameter.metavar or (parameter.name or "").upper()
+            shown += "..." if parameter.nargs == -1 else ""
+            usage.append(shown if parameter.required else f"[{shown}]")
+        elif isinstance(parameter, click.Option) and is_own(parameter):
+            value = (parameter.metavar or parameter.opts[-1].lstrip("-")).upper()
+            shown = ", ".join(parameter.opts) + ("" if parameter.is_flag else f" {value}")
+            options.append(f"| `{shown}` | {parameter.help} |\n")
+            usage[1:1] = ["[OPTIONS]"] if len(options) == 1 else []
+    table = "\n| option | meaning |\n|---|---|\n" + "".join(options) if options else ""
+    paragraphs = inspect.cleandoc(command.help or "")
+    return f"\n    {' '.join(usage)}\n\n{paragraphs}\n{table}\n"
+
+
+def is_own(option: click.Option) -> bool:
+    """Whether an option is shown, and is not one that every verb has."""
+    return not option.hidden and option.name not in SHARED_OPTIONS
+
+
+def nodes_part() -> str:
+    """The table of nodes with their parameters."""
+    lines = ["\n| node | answers | parameters |\n|---|---|---|\n"]
+    for node in NODES:
+        shown = f":{node.name}" if node.place == "folder" else f"x.md:{node.name}"
+        told = "; ".join(f"`{name}`: {what}" for name, what in node.parameters.items()) or "none"
+        lines.append(f"| `{shown}` | {node.doc} | {told} |\n")
+    return "".join(lines) + "\n"
+
+
+def examples(text: str) -> list[tuple[str, str]]:
+    """The golden examples of a page: (command, exact output)."""
+    return [(match[3], match[4]) for match in _EXAMPLE.finditer(text)]
+
+
+def with_answers(text: str, vault: Path) -> str:
+    """A page whose examples show what the sample vault answers now."""
+
+    def made(match: re.Match[str]) -> str:
+        return f"{match[1]}$ {match[3]}\n{ask(match[3], vault)}{match[2]}"
+
+    return _EXAMPLE.sub(made, text)
+
+
+def sample(folder: Path) -> Path:
+    """A vault in `folder` with the sample memories, committed at `NOW`."""
+    vault = folder / "vault"
+    for command in (["init", str(vault)], ["commit", "--vault", str(vault), "-m", "Sample"]):
+        if command[0] == "commit":
+            shutil.copytree(ROOT / "sample-vault", vault, dirs_exist_ok=True)
+        _avm(command, vault)
+    return vault
+
+
+def ask(command: str, vault: Path) -> str:
+    """What an example prints."""
+    words = shlex.split(command)
+    assert words[:2] == ["avm", "cat"], command
+    return _avm(words[1:], vault)
+
+
+def _avm(args: list[str], vault: Path) -> str:
+    env = {**os.environ, "AVM_CLOCK": NOW, "AVM_SEMANTIC": "off"}
+    if args[0] != "init":
+        env["AVM_VAULT"] = str(vault)
+    run = [sys.executable, "-m", "avm", *args]
+    done = subprocess.run(run, cwd=vault.parent, env=env, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+def main() -> None:
+    """Rewrite docs/cli.md and docs/nodes.md."""
+    with tempfile.TemporaryDirectory() as folder:
+        vault = sample(Path(folder))
+        for name in ("cli.md", "nodes.md"):
+            page = ROOT / "docs" / name
+            page.write_text(with_answers(with_parts(page.read_text("utf-8")), vault), "utf-8")
+            print(page, len(VERBS), "verbs", len(NODES), "nodes")
+
+
+if __name__ == "__main__":
+    main()
