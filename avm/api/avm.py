@@ -13,7 +13,7 @@ from avm.api.store import Store
 from avm.api.view import AgentMemory, View
 from avm.base import config as configuration
 from avm.base.access import OWNER
-from avm.base.errors import AVMError, NoVaultError
+from avm.base.errors import AVMError, ExistsError, NoVaultError
 from avm.vault import init
 from avm.vault.committer import Report
 from avm.vault.location import config_file, is_vault, open_vault, vault_around
@@ -89,9 +89,12 @@ def open_store(
         create = False
     root = Path(os.path.abspath(root))
     if not is_vault(root.resolve()):
-        if not (create and init.is_absent_or_empty(root)):
+        if not create:
             raise NoVaultError(f"no vault at {root}: avm init {root}")
-        init.make(root)
+        try:
+            init.make(root)
+        except ExistsError:
+            raise NoVaultError(f"no vault at {root}: avm init {root}") from None
     config = configuration.from_process(arguments, config_file(root.resolve()))
     return Store(open_vault(root, config["state_dir"]), config, waiting)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from avm.base import atomic, memory_file, paths
 from avm.base.config import Config
 from avm.base.errors import AccessError, AVMError, ExistsError, UsageError
 from avm.index.index import Index
+from avm.index.plan import is_racy
 from avm.vault import files
 from avm.vault.authors import Authors, Entry
 from avm.vault.background import BackgroundCommitter
 from avm.vault.committer import Committer, Report
 from avm.vault.files import Stamp
 from avm.vault.location import Vault
+from avm.vault.rescue import keep_text, set_aside
 
 #: Enough of a file to hold the longest front matter that is read.
 _HEAD_BYTES = memory_file.MAX_FRONT_BYTES + 1024
@@ -86,15 +89,36 @@ class Store:
                 raise AccessError(f"{shown} is a symbolic link: AVM does not write to it")
             if target.is_dir():
                 raise ExistsError(f"{paths.display(rel)} is a folder")
+            self.before_change(rel)
             atomic.replace(target, data, fsync=self.config.fsync)
         except OSError as err:
             raise _cannot_write(rel, err) from None
 
+    def before_change(self, rel: str) -> None:
+        """Before the text at `rel` gives way: move an expired memory aside, else keep the text as
+        a git blob unless git has it."""
+        if not files.is_below_memory(rel):
+            return
+        status = files.regular_file(self.vault, rel)
+        if status is None:
+            return
+        if self.has_ended(rel, status):
+            set_aside(self.vault, rel)
+        elif status.st_size:
+            keep_text(self.vault, rel)
+
+    def commit_others(self, rel: str, agent: str | None) -> None:
+        """Before `agent` writes to `rel`: if another's write to it waits, commit that as theirs."""
+        if files.is_below_memory(rel) and self._authors.size():
+            writers = [entry.agent for entry in self._authors.read()[0] if entry.path == rel]
+            if writers and writers[-1] != agent:
+                self.committer.commit(now=True)
+
     def ends(self, rel: str, status: os.stat_result | None = None) -> float | None:
         """When the memory at `rel` expires, None if it does not; exact for the bytes on disk.
 
-        Looks at the front matter once a version of the file; only a `ttl` without `created` needs
-        the index, which knows when the file was added.
+        Looks at the front matter once a version of the file, as long as its stamp tells versions
+        apart; only a `ttl` without `created` needs the index, which knows when it was added.
         """
         if not paths.is_memory_name(paths.name_of(rel)):
             return None
@@ -104,10 +128,13 @@ class Store:
             return None
         stamp = Stamp.of(status)
         cached = self._endings.get(rel)
-        if cached is None or cached[0] != stamp:
-            cached = (stamp, self._read_ending(rel))
-            self._endings[rel] = cached
-        return cached[1]
+        if cached is not None and cached[0] == stamp:
+            return cached[1]
+        checked_ns = time.time_ns()
+        ends = self._read_ending(rel)
+        if not is_racy(stamp, checked_ns):
+            self._endings[rel] = (stamp, ends)
+        return ends
 
     def has_ended(self, rel: str, status: os.stat_result | None = None) -> bool:
         """Whether the memory at `rel` has expired by now."""

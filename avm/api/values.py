@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from avm.base import paths
 from avm.base.errors import UsageError
-from avm.base.times import parse_duration
+from avm.base.times import LONGEST, parse_duration
 
 
 def text(value: object) -> str:
@@ -81,8 +81,8 @@ def ttl(value: str | timedelta | None) -> timedelta | None:
     if value is None:
         return None
     if isinstance(value, timedelta):
-        if value <= timedelta(0):
-            raise UsageError(f"ttl {value}: give a time that is longer than nothing")
+        if not timedelta(0) < value <= LONGEST:
+            raise UsageError(f"ttl {value}: give a time of up to 1,000 years")
         return value
     try:
         return parse_duration(str(value))

@@ -6,7 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
 from avm.api import values
@@ -15,7 +15,7 @@ from avm.api.store import Store
 from avm.base import memory_file, paths
 from avm.base.access import Viewer
 from avm.base.errors import AccessError, IndexDamagedError, NotFoundError, UsageError
-from avm.base.times import format_instant
+from avm.base.times import format_instant, instant_of
 from avm.index.index import MemoryRow
 from avm.index.text import Filter
 from avm.recall import candidates, packing, query
@@ -96,6 +96,7 @@ class View:
         """
         rel = self._writable(path)
         existed = files.regular_file(self.store.vault, rel) is not None
+        self.store.commit_others(rel, self.viewer.agent)
         self.store.replace(rel, values.data(text))
         self._wrote(rel, "edit" if existed else "remember")
 
@@ -222,7 +223,7 @@ class View:
             "importance": row.importance,
             "tags": tags,
             "created": _instant(file.front.created),
-            "changed": format_instant(datetime.fromtimestamp(row.changed, UTC)),
+            "changed": format_instant(instant_of(row.changed)),
             "expires": _instant(_moment(row.ends)),
             "agent": row.agent,
             "pinned": bool(row.pinned),
@@ -238,8 +239,11 @@ class View:
     # The vault as a whole, as far as this viewer sees it
 
     def commit(self, message: str | None = None) -> Report:
-        """Commit everybody's memories now. Raises RepositoryError."""
-        report = self.store.committer.commit(now=True, people=True, subject=message)
+        """Commit everybody's memories now, as an agent only its own. Raises RepositoryError."""
+        agent = self.viewer.agent
+        report = self.store.committer.commit(
+            now=True, people=agent is None, subject=message, only=agent
+        )
         return replace(report, waiting=self._readable(report.waiting))
 
     def index(
@@ -399,7 +403,7 @@ def _shown(rel: str | None) -> str | None:
 
 
 def _moment(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return None if seconds is None else instant_of(seconds)
 
 
 def _instant(moment: datetime | None) -> str | None:
@@ -411,7 +415,7 @@ def _info(row: MemoryRow) -> Info:
         path=paths.display(row.path),
         title=row.title,
         importance=row.importance,
-        changed=datetime.fromtimestamp(row.changed, UTC),
+        changed=instant_of(row.changed),
         expires=_moment(row.ends),
         agent=row.agent,
         pinned=bool(row.pinned),

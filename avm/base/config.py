@@ -130,17 +130,24 @@ def hub_cache() -> Path:
 
 
 def mount_registry() -> Path:
-    """Where mounts are noted: the user's runtime folder, else a folder of the user's own in the
-    temp folder. Raises ConfigError if that one is somebody else's."""
+    """Where mounts are noted. Raises ConfigError."""
+    return runtime_folder() / "mounts"
+
+
+def runtime_folder() -> Path:
+    """AVM's folder in the user's runtime folder, else one of the user's own in the temp folder.
+
+    Raises ConfigError if that one is somebody else's.
+    """
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     if base and os.access(base, os.W_OK):
-        return Path(base) / "avm" / "mounts"
+        return Path(base) / "avm"
     own = Path(tempfile.gettempdir()) / f"avm-{os.getuid()}"
     own.mkdir(mode=0o700, exist_ok=True)
     status = own.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise ConfigError(f"{own} belongs to somebody else: set XDG_RUNTIME_DIR")
-    return own / "mounts"
+    return own
 
 
 def default_vault() -> Path:

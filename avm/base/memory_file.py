@@ -229,7 +229,7 @@ def _load(text: str) -> dict[str, Any]:
     if len(text.encode()) > MAX_FRONT_BYTES:
         raise _Unreadable(f"it is longer than {MAX_FRONT_BYTES // 1024} kB")
     try:
-        _check_depth(text)
+        _check_shape(text)
         loaded = YAMLHandler().load(text, Loader=_c_loader())
     except yaml.MarkedYAMLError as err:
         line = f", line {err.problem_mark.line + 2}" if err.problem_mark else ""
@@ -245,13 +245,16 @@ def _load(text: str) -> dict[str, Any]:
     return loaded
 
 
-def _check_depth(text: str) -> None:
-    if len(_NESTING.findall(text)) <= _MAX_DEPTH:
+def _check_shape(text: str) -> None:
+    """Refuse what a few bytes could make huge: deep nesting, and aliases of aliases."""
+    if "*" not in text and len(_NESTING.findall(text)) <= _MAX_DEPTH:
         return
     import yaml
 
     depth = 0
     for event in yaml.parse(text, Loader=_c_loader()):
+        if isinstance(event, yaml.AliasEvent):
+            raise _Unreadable("it uses a YAML alias (*name): write the value out")
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:

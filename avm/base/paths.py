@@ -17,6 +17,7 @@ SHARED = "memory/shared"
 #: on a fresh machine and in an adopted vault.
 SKELETON = ("memory", PRIVATE, SHARED)
 TEMP_PREFIX = ".avm-tmp-"
+_TEMP_ENDS = ("~", ".swp", ".swo", ".swx")
 
 _AGENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+')
@@ -126,9 +127,7 @@ def in_dot_git(rel: str) -> bool:
 
 def is_editor_name(name: str) -> bool:
     """Whether `name` is an editor's or AVM's temporary file (vim, emacs, LibreOffice)."""
-    return (
-        name == "4913" or name.startswith((".#", "#", TEMP_PREFIX)) or name.endswith(("~", ".swp"))
-    )
+    return name == "4913" or name.startswith((".#", "#", TEMP_PREFIX)) or name.endswith(_TEMP_ENDS)
 
 
 def stem_from_title(title: str) -> str:

@@ -10,7 +10,8 @@ from avm.base.errors import UsageError
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdwy])+", re.IGNORECASE)
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhdwy])", re.IGNORECASE)
-_LONGEST = timedelta(days=365_000)
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+LONGEST = timedelta(days=365_000)
 
 
 def parse_instant(text: str) -> datetime | None:
@@ -23,6 +24,14 @@ def parse_instant(text: str) -> datetime | None:
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def instant_of(seconds: float) -> datetime:
+    """The instant so many seconds after the epoch, UTC; one beyond the years 1–9999 is the nearest.
+
+    A file or a commit may bear any date, and a sum of a date and a `ttl` any other.
+    """
+    return datetime.fromtimestamp(min(max(seconds, _FIRST_SECOND), _LAST_SECOND), UTC)
 
 
 def format_instant(instant: datetime) -> str:
@@ -40,6 +49,6 @@ def parse_duration(text: str) -> timedelta:
         seconds = sum(
             float(number) * _UNIT_SECONDS[unit.lower()] for number, unit in _PART.findall(compact)
         )
-        if 0 < seconds <= _LONGEST.total_seconds():
+        if 0 < seconds <= LONGEST.total_seconds():
             return timedelta(seconds=seconds)
     raise UsageError(f"duration {text!r}: write a number and a unit, such as 30d, 12h or 1d12h")

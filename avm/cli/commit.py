@@ -12,7 +12,8 @@ from avm.cli.door import Door, shared
 @shared
 @click.pass_obj
 def command(door: Door, message: str | None) -> None:
-    """Commit what changed under memory/, agents' writes and the person's, each by its author.
+    """Commit what changed under memory/, each by its author: agents' writes, and in a vault that
+    avm init made the person's edits too. With --agent only that agent's.
 
     What you staged yourself is left to your own git commit.
     """

@@ -39,10 +39,14 @@ class Place:
         """
         tops = [str(root)] + [m.mountpoint for m in self.mounts if m.vault == str(root)]
         if path.startswith("/"):
-            for top in tops:
-                below = _below(posixpath.normpath(path), top)
-                if below is not None:
-                    return paths.clean_rel(below)
+            normal = posixpath.normpath(path)
+            # The vault's root is known by its real path; the caller may have come through a link.
+            above, last = posixpath.split(normal)
+            for name in (normal, posixpath.join(os.path.realpath(above), last)):
+                for top in tops:
+                    below = _below(name, top)
+                    if below is not None:
+                        return paths.clean_rel(below)
             return paths.clean_rel(_normal(path))
         for top in tops:
             folder = _below(self.folder, top)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import codecs
 import ctypes
+import errno
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -198,6 +200,13 @@ class _Mfusepy(_Callbacks):
         """mfusepy forgets the open file, and an unlinked one has no other name."""
         name = None if path is None else path.decode(self.encoding, self.errors)
         return self.operations.truncate(name, length, info.contents if info else None)
+
+    def rename_fuse_3(self, old: bytes, new: bytes, flags: int) -> Any:
+        """mfusepy forgets the flags: an exchange would be done as a rename, and lose a file."""
+        if flags:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        names = (name.decode(self.encoding, self.errors) for name in (old, new))
+        return self.operations.rename(*names)
 
 
 class _Callable:

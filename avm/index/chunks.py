@@ -9,7 +9,7 @@ from dataclasses import dataclass
 #: A passage grows by whole paragraphs up to about this many characters: some 250 tokens of English,
 #: what the embedding model reads (256 word pieces) and what a small budget can still hold.
 TARGET_CHARS = 900
-_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)[ \t#]*$")
+_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 
@@ -109,7 +109,8 @@ def _blocks(lines: list[str]) -> Iterator[_Block]:
                 yield _Block(first, number)
             first = None
             if heading:
-                yield _Block(number, number + 1, (len(heading[1]), heading[2]))
+                title = line[heading.end() :].strip(" \t#")
+                yield _Block(number, number + 1, (len(heading[1]), title))
             continue
         if first is None:
             first = number

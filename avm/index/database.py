@@ -27,7 +27,7 @@ class Database:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._local = threading.local()
-        self._all: list[sqlite3.Connection] = []
+        self._all: list[tuple[threading.Thread, sqlite3.Connection]] = []
         self._guard = threading.Lock()
         self.notice: str | None = None
 
@@ -44,8 +44,16 @@ class Database:
             connection = self._open()
             self._local.connection, self._local.inode = connection, self._inode()
             with self._guard:
-                self._all.append(connection)
+                self._close_left()
+                self._all.append((threading.current_thread(), connection))
         return connection
+
+    def _close_left(self) -> None:
+        """Close the connections of threads that have ended; call with the guard held."""
+        for thread, connection in self._all:
+            if not thread.is_alive():
+                connection.close()
+        self._all = [pair for pair in self._all if pair[0].is_alive()]
 
     def _inode(self) -> int | None:
         try:
@@ -100,7 +108,7 @@ class Database:
     def close(self) -> None:
         """Close every thread's connection."""
         with self._guard:
-            for connection in self._all:
+            for _, connection in self._all:
                 connection.close()
             self._all.clear()
         self._local = threading.local()

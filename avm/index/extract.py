@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from avm.base import memory_file, paths
 from avm.base.memory_file import Front
 from avm.index import chunks
+from avm.vault.git import blob_id
 
 #: The first 1 MB of a body is indexed; the rest stays in the file.
 MAX_BODY_BYTES = 1_000_000
@@ -44,11 +45,6 @@ class Extracted:
     links: tuple[tuple[str, str], ...]
     passages: tuple[Passage, ...]
     problems: tuple[str, ...]
-
-
-def blob_id(raw: bytes) -> str:
-    """git's id of a blob with these bytes, in hex."""
-    return hashlib.sha1(b"blob %d\0" % len(raw) + raw, usedforsecurity=False).hexdigest()
 
 
 def embedded_text(context: str, text: str) -> str:

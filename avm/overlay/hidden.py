@@ -24,15 +24,14 @@ class HiddenFiles:
     """The hidden files of one mount; those of processes that are gone are removed at the start."""
 
     def __init__(self, base: Path) -> None:
-        base.mkdir(parents=True, exist_ok=True)
-        for folder in base.iterdir():
+        for folder in base.iterdir() if base.is_dir() else ():
             if not _is_alive(folder.name.partition("-")[0]):
                 shutil.rmtree(folder, ignore_errors=True)
         self._folder = base / f"{os.getpid()}-{id(self):x}"
-        self._folder.mkdir()
 
     def place(self, rel: str) -> Path:
-        """Where the hidden file `rel` is on disk."""
+        """Where the hidden file `rel` is on disk; makes the folder. Raises OSError."""
+        self._folder.mkdir(parents=True, exist_ok=True)
         return self._folder / paths.name_of(rel)
 
     def close(self) -> None:

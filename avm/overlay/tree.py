@@ -14,7 +14,6 @@ import os
 import stat
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,10 +25,17 @@ from avm.overlay.handle import Handle, RealHandle, TextHandle
 from avm.overlay.hidden import HiddenFiles, is_hidden_file
 from avm.overlay.times import set_times
 from avm.overlay.virtual import Answers, asked_by, folder_exists, is_placeholder
-from avm.vault.rescue import keep_text, set_aside
+from avm.vault.files import is_below_memory
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND
 _VIRTUAL_BIT = 1 << 63
+
+
+class _Opened:
+    """A file that is open for writing, by the name it has now."""
+
+    def __init__(self, rel: str) -> None:
+        self.rel = rel
 
 
 class Tree:
@@ -42,13 +48,13 @@ class Tree:
         self._answers = Answers(view)
         self._hidden = HiddenFiles(self._vault.git_state / "hidden")
         self._born_ns = time.time_ns()
-        self._writers: Counter[str] = Counter()
+        self._writers: set[_Opened] = set()
         self._guard = threading.Lock()
 
     def held(self) -> set[str]:
         """The rels that are open for writing: the committer waits for their last close."""
         with self._guard:
-            return set(self._writers)
+            return {opened.rel for opened in self._writers}
 
     def start(self) -> None:
         """Begin committing in the background. Call once the process that stays is running."""
@@ -129,8 +135,9 @@ class Tree:
         self._check_shown(rel, status)
         if flags & _WRITING:
             self._check_writable(rel)
+            self._view.store.commit_others(rel, self._view.viewer.agent)
             if flags & os.O_TRUNC:
-                self._keep(rel, status)
+                self._view.store.before_change(rel)
         fd = os.open(rel, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
         if flags & os.O_TRUNC:
             self._wrote(rel, "edit")
@@ -155,7 +162,7 @@ class Tree:
             return
         status = self._existing_to_change(rel)
         if size < status.st_size:
-            self._keep(rel, status)
+            self._view.store.before_change(rel)
         fd = os.open(rel, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
         try:
             os.ftruncate(fd, size)
@@ -206,9 +213,9 @@ class Tree:
         moved = [""]
         if stat.S_ISDIR(status.st_mode):
             moved = [f"/{name}" for name in self._files_below(source)]
-        with contextlib.suppress(FileNotFoundError):
-            self._keep(target, self._lstat(target))
+        self._view.store.before_change(target)
         os.rename(source, target, src_dir_fd=self._root, dst_dir_fd=self._root)
+        self._moved(source, target)
         for tail in moved:
             self._wrote(source + tail, "forget")
             self._wrote(target + tail, "edit")
@@ -292,9 +299,8 @@ class Tree:
         if is_placeholder(folder):
             os.makedirs(self._vault.path(folder), exist_ok=True)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            status = self._lstat(rel)
-            if self._view.store.has_ended(rel, status):
-                set_aside(self._vault, rel)
+            if self._view.store.has_ended(rel, self._lstat(rel)):
+                self._view.store.before_change(rel)
 
     def _lists(self, rel: str, entry: os.DirEntry[str]) -> bool:
         name = entry.name
@@ -338,42 +344,42 @@ class Tree:
             yield from (str(below / name) for name in names)
 
     def _handle(self, rel: str, fd: int, flags: int) -> RealHandle:
-        writing = bool(flags & _WRITING)
-        if writing:
+        opened = _Opened(rel)
+        if flags & _WRITING:
             with self._guard:
-                self._writers[rel] += 1
+                self._writers.add(opened)
 
         def closing(written: bool) -> None:
             try:
                 # Again, as who committed it while it was open has settled the mark of the first
                 # write. Not if another file has the name by now: that one is not ours.
-                if written and self._has_name(fd, rel):
-                    self._wrote(rel, "edit")
+                if written and self._has_name(fd, opened.rel):
+                    self._wrote(opened.rel, "edit")
             finally:
                 with self._guard:
-                    self._writers[rel] -= writing
-                    if self._writers[rel] <= 0:
-                        del self._writers[rel]
+                    self._writers.discard(opened)
 
         def shrinking(size: int) -> None:
-            status = os.fstat(fd)
-            if size < status.st_size:
-                self._keep(rel, status)
+            if size < os.fstat(fd).st_size and self._has_name(fd, opened.rel):
+                self._view.store.before_change(opened.rel)
 
-        return RealHandle(
-            fd, wrote=lambda: self._wrote(rel, "edit"), closing=closing, shrinking=shrinking
-        )
+        def wrote() -> None:
+            self._wrote(opened.rel, "edit")
+
+        return RealHandle(fd, wrote=wrote, closing=closing, shrinking=shrinking)
+
+    def _moved(self, source: str, target: str) -> None:
+        """Files that are open for writing keep their author under their new names."""
+        with self._guard:
+            for opened in self._writers:
+                if opened.rel == source or opened.rel.startswith(source + "/"):
+                    opened.rel = target + opened.rel[len(source) :]
 
     def _wrote(self, rel: str, op: str) -> None:
         """Journal who wrote; the name of an editor's temporary file is no memory."""
         temporary = is_hidden_file(rel) or paths.is_editor_name(paths.name_of(rel))
-        if rel.startswith("memory/") and not temporary:
+        if is_below_memory(rel) and not temporary:
             self._view.wrote(rel, op)
-
-    def _keep(self, rel: str, status: os.stat_result) -> None:
-        """Before text is cut that may be in no commit: keep it as a git blob."""
-        if stat.S_ISREG(status.st_mode) and status.st_size and rel.startswith("memory/"):
-            keep_text(self._vault, rel)
 
     def _shows_placeholder(self, rel: str) -> bool:
         return is_placeholder(rel) and folder_exists(self._view, rel)

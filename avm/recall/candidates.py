@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from avm.index.index import Index, MemoryRow, PassageRow
 from avm.index.text import Filter
@@ -81,10 +81,11 @@ def in_order(found: list[Candidate]) -> list[Candidate]:
 
 def superseded_paths(index: Index, where: Filter) -> set[str]:
     """The memories that another one, visible too, says it supersedes."""
-    claims = index.supersedes(where)
+    everywhere = replace(where, scope="")  # what supersedes may stand outside the folder asked in
+    claims = index.supersedes(everywhere)
     if not claims:
         return set()
-    resolver = Resolver(index, where)
+    resolver = Resolver(index, everywhere)
     resolved = {(path, resolver.resolve(target, path)) for path, target in claims}
     return {old for new, old in resolved if old is not None and old != new}
 

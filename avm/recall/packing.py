@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from avm.base.times import instant_of
 from avm.recall.candidates import Candidate
 from avm.recall.tokens import count_tokens
 
@@ -130,7 +130,7 @@ def _render(chosen: Sequence[Candidate]) -> str:
     for group in groups.values():
         group.sort(key=lambda c: c.passage.ordinal)
         memory = group[0].memory
-        date = datetime.fromtimestamp(memory.changed, UTC).date().isoformat()
+        date = instant_of(memory.changed).date().isoformat()
         for number, candidate in enumerate(group):
             passage = candidate.passage
             lines = f"#L{passage.first_line}"

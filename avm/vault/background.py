@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avm.base.config import Config
@@ -27,6 +28,11 @@ _PEOPLE_SECONDS = 60.0
 _MOST_QUIETS = 5
 
 
+def lock_path(vault: Vault) -> Path:
+    """The lock that the one background committer of a vault holds."""
+    return vault.git_state / "committer.lock"
+
+
 class BackgroundCommitter:
     """A thread that commits memories once they have rested (`commit.quiet`).
 
@@ -39,7 +45,7 @@ class BackgroundCommitter:
     ) -> None:
         self._authors = Authors(vault)
         self._committer = Committer(vault, config)
-        self._lock_path = vault.git_state / "committer.lock"
+        self._lock_path = lock_path(vault)
         self._quiet: float = config["commit.quiet"].total_seconds()
         self._held = held
         self._stop = threading.Event()

@@ -64,7 +64,8 @@ def _parse_status(data: bytes) -> Iterator[Change]:
 class Policy:
     """When a change is ripe. Times in seconds; `now` since the epoch.
 
-    `people` is whether the person's own edits are committed at all (not in an adopted vault).
+    `people` is whether the person's own edits are committed at all, through whatever door they came
+    (not in an adopted vault). `only`: this agent's writes and nobody else's.
     """
 
     now: float
@@ -72,6 +73,7 @@ class Policy:
     people_quiet: float
     people: bool
     held: Collection[str] = ()
+    only: str | None = None
 
 
 def decide(
@@ -93,12 +95,15 @@ def decide(
         if paths.is_editor_name(paths.name_of(path)):
             continue
         own = written.get(path, [])
+        agent = own[-1].agent if own else None
         if change.unmerged:
             waiting[path] = "merge conflict"
         elif path in staged:  # `git rm --cached` shows a path twice: as staged and as untracked
             waiting[path] = "staged by you: git commit"
-        elif not own and not policy.people:
+        elif agent is None and not policy.people:
             continue
+        elif policy.only is not None and agent != policy.only:
+            waiting[path] = "written by another"
         elif not paths.is_utf8(path):
             waiting[path] = "its name is not UTF-8: rename it, or commit it with git"
         elif path in policy.held:
@@ -109,7 +114,6 @@ def decide(
             if abs(policy.now - since) < rest:  # a clock set far back holds up nothing
                 waiting[path] = "still fresh"
             else:
-                agent = own[-1].agent if own else None
                 ripe.setdefault(agent, []).append((since, path, _op(change, own)))
     groups = [_group(agent, rows) for agent, rows in ripe.items()]
     return Decision(tuple(sorted(groups, key=lambda group: group.agent or "")), waiting)
@@ -130,7 +134,7 @@ def _group(agent: str | None, rows: list[tuple[float, str, str]]) -> Group:
 
 def message(group: Group, subject: str | None = None) -> str:
     """The commit message: a subject for one memory or a count, and trailers."""
-    if subject is None:
+    if not subject:
         if len(group.paths) == 1:
             subject = f"{group.ops[0]}: {_one_line(paths.stem_of(group.paths[0]))}"
         else:

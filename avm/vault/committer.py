@@ -30,8 +30,7 @@ from avm.vault.identity import agent_identity, person
 from avm.vault.location import Vault
 from avm.vault.locks import locked
 
-_ATTEMPTS = 20
-_LOCK_WAIT_SECONDS = 5.0
+_LOCK_WAIT_SECONDS = 2.0
 _LIVING_SECONDS = 0.1
 #: Files in the git dir that tell of an operation of the person's, and its name.
 _OPERATIONS = {
@@ -85,11 +84,12 @@ class Committer:
         people: bool = False,
         subject: str | None = None,
         held: Collection[str] = (),
+        only: str | None = None,
     ) -> Report:
         """Commit what is ripe; `now`: agents' writes, ripe or not; `people`: everybody's.
 
-        `held` paths (open for writing) wait. Raises RepositoryError if git fails; an operation
-        that is in progress or a held lock is no error, the report says `blocked`.
+        `held` paths (open for writing) wait; `only`: one agent's writes. Raises RepositoryError if
+        git fails; an operation in progress or a held lock is no error, the report says `blocked`.
         """
         policy = Policy(
             now=self._config.clock.timestamp(),
@@ -97,11 +97,13 @@ class Committer:
             people_quiet=0 if people else self._config["commit.people_quiet"].total_seconds(),
             people=not self._vault.adopted,
             held=held,
+            only=only,
         )
         with locked(self._mutex):
             self.recover()
             deadline = time.monotonic() + _LOCK_WAIT_SECONDS
-            for attempt in range(_ATTEMPTS):
+            reason = ""
+            while not reason or time.monotonic() < deadline:
                 blocked = busy_with(self._vault)
                 if blocked:
                     return Report(blocked=blocked)
@@ -111,10 +113,8 @@ class Committer:
                     reason = "the repository changes all the time: another program commits in it"
                 except _Locked as lock:
                     reason = f"{lock} is held: another git command runs, or one was killed"
-                    if time.monotonic() > deadline:
-                        break
                 # Jitter, so that two who collide do not collide again.
-                time.sleep(random.uniform(0.005, 0.02) * min(attempt + 1, 5))
+                time.sleep(random.uniform(0.01, 0.05))
         return Report(blocked=reason)
 
     def _round(self, policy: Policy, subject: str | None) -> Report:

@@ -66,12 +66,12 @@ class _Walker:
         prefix = rel + "/" if rel else ""
         for entry in entries:
             name = entry.name
-            if name[0] == "." or paths.is_editor_name(name):
+            if paths.is_hidden_name(name):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 if self._kept(prefix + name, rules, is_dir=True):
                     self._folder(folder / name, prefix + name, rules)
-            elif paths.is_memory_name(name) and entry.is_file(follow_symlinks=False):
+            elif is_memory_file_name(name) and entry.is_file(follow_symlinks=False):
                 self._file(entry, prefix + name, rules)
 
     def _file(self, entry: os.DirEntry[str], rel: str, rules: Rules) -> None:
@@ -110,12 +110,20 @@ class _Walker:
             self._found.memories[rel] = Stamp.of(status)
 
 
+def is_below_memory(rel: str) -> bool:
+    """Whether `rel` is in `memory/`, the part of a vault that AVM commits."""
+    return rel.startswith("memory/")
+
+
 def could_be_memory(rel: str) -> bool:
     """Whether `rel` names a memory, ignore rules aside."""
     names = rel.split("/")
-    if not paths.is_memory_name(names[-1]) or paths.is_editor_name(names[-1]):
-        return False
-    return not any(paths.is_hidden_name(name) or paths.is_editor_name(name) for name in names)
+    return is_memory_file_name(names[-1]) and not any(map(paths.is_hidden_name, names))
+
+
+def is_memory_file_name(name: str) -> bool:
+    """Whether a visible file of this name is a memory, and no editor's temporary file."""
+    return paths.is_memory_name(name) and not paths.is_editor_name(name)
 
 
 def regular_file(vault: Vault, rel: str) -> os.stat_result | None:

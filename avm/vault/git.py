@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -55,6 +56,11 @@ def run(
 def output(folder: Path, *args: str) -> str:
     """The output of `git ARGS`, stripped. Raises RepositoryError."""
     return run(folder, args).stdout.decode("utf-8", "surrogateescape").strip()
+
+
+def blob_id(raw: bytes) -> str:
+    """git's id of a blob with these bytes, in hex (SHA-1 repositories)."""
+    return hashlib.sha1(b"blob %d\0" % len(raw) + raw, usedforsecurity=False).hexdigest()
 
 
 def config_value(folder: Path, *args: str) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
 
 from avm.base import atomic
+from avm.base.config import runtime_folder
 from avm.base.errors import ExistsError, NoVaultError, RepositoryError
 from avm.base.paths import PRIVATE, SHARED
-from avm.vault import git
+from avm.vault import background, git
 from avm.vault.identity import person
 from avm.vault.ignore import TEMP_RULE
 from avm.vault.location import (
@@ -22,6 +24,7 @@ from avm.vault.location import (
     is_vault,
     open_vault,
 )
+from avm.vault.locks import locked, try_lock
 
 _README = """\
 This folder marks an AVM vault: memories of agents and people as markdown files in git.
@@ -53,8 +56,17 @@ def is_absent_or_empty(folder: Path) -> bool:
 def make(root: Path, state_dir: Path | None = None) -> Vault:
     """Make a vault in an absent or empty folder and commit its skeleton, as the person.
 
-    Raises ExistsError if the folder holds something.
+    Of several processes that do so at once, one makes it and the others find it. Raises
+    ExistsError if the folder holds something.
     """
+    name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+    with locked(runtime_folder() / f"init-{name}.lock"):
+        if is_vault(root.resolve()):
+            return open_vault(root, state_dir)
+        return _make(root, state_dir)
+
+
+def _make(root: Path, state_dir: Path | None) -> Vault:
     if not is_absent_or_empty(root):
         raise ExistsError(f"{root} is not empty: avm init {root} adopts what is there")
     _git_init(root)
@@ -99,21 +111,52 @@ def adopt(root: Path, state_dir: Path | None = None) -> Vault:
 def unadopt(root: Path, state_dir: Path | None = None) -> str:
     """Take an adoption back; returns a line on what was done.
 
-    AVM's mark and state go; the memories and their commits stay. The repository itself goes only
-    if AVM made it and it holds no commit. Raises RepositoryError for a vault that AVM made.
+    AVM's mark, index and journal go; the memories and their commits stay, and so does what was
+    rescued. The repository itself goes only if AVM made it and it holds nothing. Raises
+    RepositoryError for a vault that AVM made, and while a mount or another program works on it.
     """
     vault = open_vault(root, state_dir)
     if not vault.adopted:
         raise RepositoryError(f"{root} was made by avm init, not adopted: nothing to take back")
-    for state in {vault.state_dir, vault.git_state}:
-        shutil.rmtree(state, ignore_errors=True)
+    lock = try_lock(background.lock_path(vault))
+    if lock is None:
+        raise RepositoryError(f"{root} is in use: avm unmount its mounts first (avm status)")
+    lock.release()
+    kept = _remove_state(vault)
     _forget_temp_files(vault.common_dir)
     made = git.config_value(root, "--local", "--get", _MADE_REPO_KEY) == "true"
     git.run(root, ("config", "--local", "--remove-section", "avm"))
-    if made and git.run(root, ("rev-parse", "--verify", "-q", "HEAD"), check=False).returncode:
+    if made and not kept and _holds_nothing(vault):
         shutil.rmtree(vault.git_dir)
         return f"{root}: adoption taken back, and the empty repository that it had made"
-    return f"{root}: adoption taken back; files and commits are as they were"
+    rescued = f"; rescued files are in {kept[0].parent}" if kept else ""
+    return f"{root}: adoption taken back; files and commits are as they were{rescued}"
+
+
+def _remove_state(vault: Vault) -> list[Path]:
+    """Remove AVM's state but for the user's config and what was rescued; returns the latter."""
+    rescued = [vault.own_state / "rescue", vault.own_state / "kept.jsonl"]
+    rescued = [path for path in rescued if path.is_file() or any(path.glob("*"))]
+    kept = [*rescued, vault.git_state / "config.toml"]
+    for state in {vault.state_dir, vault.git_state}:
+        for path in sorted(state.rglob("*"), reverse=True):  # what is in a folder before it
+            if any(path == keep or keep in path.parents or path in keep.parents for keep in kept):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            else:
+                path.unlink()
+        if state.is_dir() and not any(state.iterdir()):
+            state.rmdir()
+    return rescued
+
+
+def _holds_nothing(vault: Vault) -> bool:
+    """Whether the repository has no ref, no reflog and nothing staged: `git init` and no more."""
+    refs = git.output(vault.root, "for-each-ref", "--count=1")
+    logs = vault.git_dir / "logs"
+    logged = logs.is_dir() and any(path.is_file() for path in logs.rglob("*"))
+    return not refs and not logged and not vault.git_index.exists()
 
 
 def init(root: Path, state_dir: Path | None = None) -> tuple[Vault, str]:

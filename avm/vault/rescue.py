@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
@@ -25,7 +24,7 @@ def keep_text(vault: Vault, rel: str) -> None:
         raw = files.read(vault, rel)
     except NotFoundError:
         return
-    blob = hashlib.sha1(b"blob %d\0" % len(raw) + raw, usedforsecurity=False).hexdigest()
+    blob = git.blob_id(raw)
     if (vault.common_dir / "objects" / blob[:2] / blob[2:]).exists():
         return
     if git.run(vault.root, ("cat-file", "-e", blob), check=False).returncode == 0:

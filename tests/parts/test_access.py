@@ -17,6 +17,7 @@ import pytest
 from conftest import git, run_avm
 
 from avm import AVM, AgentMemory, AVMError
+from avm.overlay import virtual
 
 AGENTS = ("akashi", "hermes")
 OTHER = {"akashi": "hermes", "hermes": "akashi"}
@@ -357,12 +358,19 @@ def test_agents_configure_nothing(avm: AVM, vault: Path, folder: str, name: str)
 
 @pytest.mark.parametrize(("agent", "path"), cases(forbidden_paths))
 def test_cat_of_others_files(vault: Path, agent: str, path: str) -> None:
-    for name in (path, f"{path}:meta"):
-        done = run_avm("cat", name, "--agent", agent, "--vault", str(vault), cwd=vault.parent)
-        assert done.returncode in (2, 6), done.stderr
-        assert done.stdout == ""
-        assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
-        check(agent, done.stderr, name, os.path.normpath(name), os.path.normpath(path))
+    done = run_avm("cat", path, "--agent", agent, "--vault", str(vault), cwd=vault.parent)
+    assert done.returncode in (2, 6), done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    check(agent, done.stderr, path, os.path.normpath(path))
+
+
+@pytest.mark.parametrize(("agent", "path"), cases(forbidden_paths))
+def test_meta_of_others_files(avm: AVM, agent: str, path: str) -> None:
+    """What `avm cat` answers, without its start."""
+    with pytest.raises(AVMError) as raised:
+        virtual.read(avm.agent_memory(agent), f"{path}:meta")
+    check(agent, str(raised.value), path)
 
 
 def _ask(vault: Path, agent: str, *args: str) -> str:
@@ -402,8 +410,6 @@ def test_the_command_line_shows_no_more(vault: Path, agent: str, args: tuple[str
 @pytest.mark.parametrize("node", [":search?common", ":recall:common", ":tags", ":stats", ":help"])
 def test_nodes_in_folders_of_others(avm: AVM, agent: str, node: str) -> None:
     """What `avm cat` answers, without its start."""
-    from avm.overlay import virtual
-
     view = avm.agent_memory(agent)
     for folder in forbidden_folders(agent):
         name = f"{folder}/{node}"

@@ -64,9 +64,9 @@ def test_a_path_is_committed_or_waits_and_never_both(
     for path in taken:
         assert not by_path[path].staged
         assert path not in policy.held
-        assert policy.people or path in written
+        assert policy.people or written[path].agent
     for path, change in by_path.items():
-        theirs = path in written or policy.people
+        theirs = policy.people or (path in written and written[path].agent)
         if path in PATHS and (change.staged or theirs):
             assert path in taken or decision.waiting[path]
         if path.endswith(("~", "#a.md")):

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avm.index import chunks
-from avm.index.extract import blob_id, extract, grams
+from avm.index.extract import extract, grams
+from avm.vault.git import blob_id
 
 markdown = st.text(st.sampled_from("ab# \n`-~"), max_size=400)
 
