@@ -44,7 +44,6 @@ class AVM(View):
 
     def close(self) -> Report | None:
         """Commit what waits and let go of everything; the last commit round's report, if any."""
-        self._finalizer.detach()
         return self.store.close()
 
     def __enter__(self) -> AVM:

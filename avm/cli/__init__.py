@@ -79,6 +79,9 @@ def main() -> None:
         # The reader left: `avm search x | head -1`.
         drop_output()
         code = 0
+    except OSError as err:  # a folder that is gone or read-only, a full disk
+        _complain(f"{err.filename or 'the system says'}: {err.strerror or err}")
+        code = AVMError.exit_code
     sys.exit(code)
 
 

@@ -75,7 +75,8 @@ class Linux:
     """Linux: fusermount and /proc."""
 
     name = "linux"
-    stale_errnos = frozenset({errno.ENOTCONN})
+    # ECONNABORTED: in the first moments after the server was killed.
+    stale_errnos = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
     # The kernel then looks the name up again: an open that may create will create, and any other
     # fails with ENOENT. Told ENOENT it would fail both, while it remembers names for a second.
     gone_errno = errno.ESTALE

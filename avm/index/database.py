@@ -97,6 +97,9 @@ class Database:
         try:
             yield
         except sqlite3.DatabaseError as err:
+            if _is_hindrance(err):
+                hint = "set AVM_STATE_DIR to a folder that can be written"
+                raise IndexDamagedError(f"{self.file}: {err}; {hint}") from None
             if not _is_damage(err):
                 raise
             # Another thread may have done so already: the file is then another.
@@ -114,9 +117,12 @@ class Database:
         self._local = threading.local()
 
     def _open(self) -> sqlite3.Connection:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
             return self._connect()
+        except OSError as err:
+            hint = "set AVM_STATE_DIR to a folder that can be written"
+            raise IndexDamagedError(f"{self.file.parent}: {err.strerror}; {hint}") from None
         except (sqlite3.DatabaseError, _ForeignSchema) as err:
             if isinstance(err, sqlite3.OperationalError) and "locked" in str(err):
                 raise IndexDamagedError(f"{self.file}: {err}; try again") from None
@@ -157,6 +163,16 @@ def _end(connection: sqlite3.Connection, how: str) -> None:
     """End a transaction that a damaged file may have ended already."""
     if connection.in_transaction:
         connection.execute(how)
+
+
+def _is_hindrance(err: sqlite3.Error) -> bool:
+    """Whether the file is sound as far as is known, but cannot be used: no room, no right, busy."""
+    return (getattr(err, "sqlite_errorcode", 0) or 0) & 0xFF in (
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_BUSY,
+    )
 
 
 def _is_damage(err: sqlite3.Error) -> bool:

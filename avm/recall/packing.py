@@ -14,6 +14,10 @@ from avm.base.times import instant_of
 from avm.recall.candidates import Candidate
 from avm.recall.tokens import count_tokens
 
+#: A piece of a passage shorter than this says nothing.
+_LEAST_CHARS = 20
+#: No passage costs less: its path, its date and two fences.
+_LEAST_TOKENS = 12
 _TICKS = re.compile(r"`{3,}")
 
 
@@ -28,7 +32,7 @@ class Packed:
 
 
 def pack(candidates: Sequence[Candidate], max_tokens: int, ranked_by: str) -> Packed:
-    """Take the best passages that fit into `max_tokens`; the first is cut if even it does not.
+    """Take the best passages that fit into `max_tokens`; the first is cut if it does not fit.
 
     The same text is packed once. `ranked_by` (`text`, `text+vectors`) goes into the header.
     """
@@ -37,9 +41,14 @@ def pack(candidates: Sequence[Candidate], max_tokens: int, ranked_by: str) -> Pa
     seen: set[str] = set()
     used = count_tokens(_header(len(candidates), matching, matching, max_tokens, ranked_by))
     for candidate in candidates:
+        if max_tokens - used < _LEAST_TOKENS:
+            break
         text = candidate.passage.text.strip()
         if not text or text in seen:
             continue
+        if candidate is candidates[0]:
+            # The one that answers best is worth a part of it; any other gives way to a shorter one.
+            candidate = _cut(candidate, max_tokens - used) or candidate
         cost = count_tokens(_render([candidate]))
         if used + cost <= max_tokens:
             chosen.append(candidate)
@@ -50,7 +59,7 @@ def pack(candidates: Sequence[Candidate], max_tokens: int, ranked_by: str) -> Pa
         if packed.tokens <= max_tokens:
             return packed
         chosen.pop()
-    return _cut_to_fit(candidates, matching, max_tokens, ranked_by)
+    return first_fitting(["The budget is too small for any passage.\n"], max_tokens)
 
 
 def first_fitting(lines: Sequence[str], max_tokens: int) -> Packed:
@@ -62,25 +71,16 @@ def first_fitting(lines: Sequence[str], max_tokens: int) -> Packed:
     return Packed("", 0, 0, 0)
 
 
-def _cut_to_fit(
-    candidates: Sequence[Candidate], matching: int, max_tokens: int, ranked_by: str
-) -> Packed:
-    """The start of the best passage, when no passage fits whole; empty if not even that does."""
-    for candidate in candidates:
-        if not candidate.passage.text.strip():
-            continue
-        low, high = 0, len(candidate.passage.text)
-        best: Packed | None = None
-        while low < high:
-            middle = (low + high + 1) // 2
-            packed = _finish([_shortened(candidate, middle)], matching, ranked_by)
-            if packed.tokens <= max_tokens:
-                low, best = middle, packed
-            else:
-                high = middle - 1
-        if best:
-            return best
-    return first_fitting(["The budget is too small for any passage.\n"], max_tokens)
+def _cut(candidate: Candidate, max_tokens: int) -> Candidate | None:
+    """The candidate, or as much of its start as fits; None if that is next to nothing."""
+    if count_tokens(_render([candidate])) <= max_tokens:
+        return candidate
+    low, high = 0, len(candidate.passage.text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = count_tokens(_render([_shortened(candidate, middle)])) <= max_tokens
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return _shortened(candidate, low) if low >= _LEAST_CHARS else None
 
 
 def _shortened(candidate: Candidate, length: int) -> Candidate:

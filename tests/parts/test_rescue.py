@@ -12,6 +12,7 @@ import pytest
 from conftest import git
 from vault_helpers import commit, private, put, remember
 
+from avm import AVM
 from avm.vault.init import make
 from avm.vault.location import Vault, open_vault
 from avm.vault.rescue import keep_text, set_aside
@@ -111,3 +112,26 @@ def test_a_state_folder_on_another_file_system_takes_it(vault: Vault) -> None:
         place = put(vault, private("a.md"), "old")
         assert set_aside(moved_vault, private("a.md")).read_text() == "old"
         assert not place.exists()
+
+
+def test_a_draft_that_git_does_not_have_survives_an_agent_s_write(tmp_path: Path) -> None:
+    with AVM(tmp_path / "v", semantic="off") as avm:
+        draft = avm.store.vault.path("memory/shared/p.md")
+        draft.write_text("a person's draft\n")
+        avm.agent_memory("akashi").write("/memory/shared/p.md", "over it")
+        kept = (avm.store.vault.own_state / "kept.jsonl").read_text()
+        blob = json.loads(kept)["blob"]
+        assert git(avm.store.vault.root, "cat-file", "-p", blob) == "a person's draft"
+        assert draft.read_text() == "over it"
+
+
+def test_a_second_author_s_write_commits_the_first_one_s_before(tmp_path: Path) -> None:
+    with AVM(tmp_path / "v", semantic="off") as avm:
+        avm.agent_memory("akashi").write("/memory/shared/both.md", "akashi's")
+        avm.agent_memory("bob").write("/memory/shared/both.md", "bob's")
+    root = tmp_path / "v"
+    assert git(root, "log", "--format=%an", "--", "memory/shared/both.md").split() == [
+        "bob",
+        "akashi",
+    ]
+    assert git(root, "show", "HEAD~1:memory/shared/both.md") == "akashi's"
