@@ -153,6 +153,8 @@ def _keep_thread_state() -> None:
     if not getattr(_thread, "kept", False):
         ctypes.pythonapi.PyGILState_Ensure()
         _thread.kept = True
+        # What a debugger or coverage set for all threads, which one begun in C has not heard of.
+        sys.settrace(threading.gettrace())
 
 
 class _Callbacks:

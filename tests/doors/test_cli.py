@@ -214,6 +214,7 @@ def test_help_and_version() -> None:
     text = ok("--help")
     assert all(f"\n  {verb} " in text for verb in VERBS)
     assert ok("--version").startswith("avm, version ")
+    assert "avm search " in ok("search", "-h")
     for verb in VERBS:
         assert f"avm {verb} " in _help(verb) and "--json" in _help(verb)
 
@@ -223,7 +224,7 @@ def _help(verb: str) -> str:
 
     from avm.cli import cli
 
-    done = CliRunner().invoke(cli, [verb, "-h"], prog_name="avm")
+    done = CliRunner().invoke(cli, [verb, "--help"], prog_name="avm")
     assert done.exit_code == 0
     return done.output
 
