@@ -95,16 +95,14 @@ class Store:
             raise _cannot_write(rel, err) from None
 
     def before_change(self, rel: str) -> None:
-        """Before the text at `rel` gives way: move an expired memory aside, else keep the text as
-        a git blob unless git has it."""
-        if not files.is_below_memory(rel):
-            return
+        """Before the text at `rel` gives way: move an expired memory aside, wherever it is; else
+        keep text in `memory/` as a git blob unless git has it."""
         status = files.regular_file(self.vault, rel)
         if status is None:
             return
         if self.has_ended(rel, status):
             set_aside(self.vault, rel)
-        elif status.st_size:
+        elif status.st_size and files.is_below_memory(rel):
             keep_text(self.vault, rel)
 
     def commit_others(self, rel: str, agent: str | None) -> None:

@@ -22,6 +22,7 @@ NOTES = {
     "memory/shared/:search?posing.md": "poses as another",
     "memory/shared/:stats": "poses as an answer",
     "memory/shared/past.md": "---\nexpires: 2020-01-01\n---\ngone",
+    "drafts/past.md": "---\nexpires: 2020-01-01\n---\ngone from the owner's notes",
 }
 
 
@@ -151,14 +152,17 @@ def test_an_agent_writes_only_where_it_may(akashi: Tree, avm: AVM) -> None:
     assert (avm.store.vault.root / "memory/private/hermes/h.md").read_text() == "hermes's"
 
 
-def test_a_new_file_in_an_expired_one_s_place_keeps_the_old_bytes(owner: Tree, avm: AVM) -> None:
-    handle = owner.create("/memory/shared/past.md", 0o644, os.O_WRONLY)
+@pytest.mark.parametrize("name", ["memory/shared/past.md", "drafts/past.md"])
+def test_a_new_file_in_an_expired_one_s_place_keeps_the_old_bytes(
+    owner: Tree, avm: AVM, name: str
+) -> None:
+    handle = owner.create(f"/{name}", 0o644, os.O_WRONLY)
     handle.write(b"new", 0)
     handle.release()
     vault = avm.store.vault
-    assert vault.path("memory/shared/past.md").read_text() == "new"
+    assert vault.path(name).read_text() == "new"
     rescued = list((vault.own_state / "rescue").iterdir())
-    assert [file.read_text() for file in rescued] == [NOTES["memory/shared/past.md"]]
+    assert [file.read_text() for file in rescued] == [NOTES[name]]
 
 
 def test_an_unlinked_open_file_leaves_the_work_tree(owner: Tree, avm: AVM) -> None:
