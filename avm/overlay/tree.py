@@ -177,13 +177,8 @@ class Tree:
 
     def unlink(self, path: str) -> None:
         """Remove a file."""
-        rel = path[1:]
-        if is_hidden_file(rel):
-            os.unlink(self._hidden.place(rel))
-            return
-        self._existing_to_change(rel)
-        os.unlink(rel, dir_fd=self._root)
-        self._wrote(rel, "forget")
+        os.unlink(self._place_to_change(path[1:]), dir_fd=self._root)
+        self._wrote(path[1:], "forget")
 
     # Names
 
@@ -238,29 +233,17 @@ class Tree:
 
     def chmod(self, path: str, mode: int) -> None:
         """Set permission bits."""
-        if is_hidden_file(path[1:]):
-            os.chmod(self._hidden.place(path[1:]), mode)
-            return
-        self._existing_to_change(path[1:])
-        os.chmod(path[1:], mode, dir_fd=self._root)
+        os.chmod(self._place_to_change(path[1:]), mode, dir_fd=self._root)
         self._wrote(path[1:], "edit")
 
     def chown(self, path: str, uid: int, gid: int) -> None:
         """Set owner and group, -1 leaves one as it is."""
-        if is_hidden_file(path[1:]):
-            os.chown(self._hidden.place(path[1:]), uid, gid)
-            return
-        self._existing_to_change(path[1:])
-        os.chown(path[1:], uid, gid, dir_fd=self._root, follow_symlinks=False)
+        place = self._place_to_change(path[1:])
+        os.chown(place, uid, gid, dir_fd=self._root, follow_symlinks=False)
 
     def utimens(self, path: str, atime_ns: int, mtime_ns: int) -> None:
         """Set times; UTIME_NOW and UTIME_OMIT as in utimensat(2)."""
-        rel = path[1:]
-        if is_hidden_file(rel):
-            set_times(str(self._hidden.place(rel)), atime_ns, mtime_ns, dir_fd=self._root)
-            return
-        self._existing_to_change(rel)
-        set_times(rel, atime_ns, mtime_ns, dir_fd=self._root)
+        set_times(self._place_to_change(path[1:]), atime_ns, mtime_ns, dir_fd=self._root)
 
     # How the above decide
 
@@ -287,6 +270,13 @@ class Tree:
         self._check_shown(rel, status)
         self._check_writable(rel)
         return status
+
+    def _place_to_change(self, rel: str) -> str:
+        """Where `rel`, which may be changed, is: a path below the root, or an absolute one."""
+        if is_hidden_file(rel):
+            return str(self._hidden.place(rel))
+        self._existing_to_change(rel)
+        return rel
 
     def _make_way(self, rel: str) -> None:
         """Before a name is made: may it be, its placeholder folders, an expired file in its way."""
