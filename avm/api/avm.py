@@ -31,8 +31,11 @@ class AVM(View):
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, semantic: str | None = None):
         store = open_store(path, {"semantic": semantic}, create=True, waiting=Waiting.LIBRARY)
-        super().__init__(store, OWNER)
-        self._finalizer = weakref.finalize(self, _close_quietly, store)
+        self._hold(store)
+
+    def _hold(self, store: Store) -> None:
+        View.__init__(self, store, OWNER)
+        weakref.finalize(self, _close_quietly, store)
 
     def agent_memory(self, name: str) -> AgentMemory:
         """The memory of the agent `name`: `[a-z0-9][a-z0-9_-]{0,62}`. Raises UsageError."""
@@ -64,9 +67,7 @@ def open_avm(
     `waiting` says what kind of process this is.
     """
     avm = AVM.__new__(AVM)
-    store = open_store(path, arguments, create=False, waiting=waiting)
-    View.__init__(avm, store, OWNER)
-    avm._finalizer = weakref.finalize(avm, _close_quietly, store)
+    avm._hold(open_store(path, arguments, create=False, waiting=waiting))
     return avm
 
 
