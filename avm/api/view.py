@@ -14,8 +14,9 @@ from avm.api.results import Hit, Info, Recalled, Remembered, Stats, Status
 from avm.api.store import Store
 from avm.base import memory_file, paths
 from avm.base.access import Viewer
-from avm.base.errors import AccessError, IndexDamagedError, NotFoundError, UsageError
+from avm.base.errors import AccessError, NotFoundError, UsageError
 from avm.base.times import format_instant, instant_of
+from avm.index.database import IndexThrownAway
 from avm.index.index import MemoryRow
 from avm.index.text import Filter
 from avm.recall import candidates, packing, query
@@ -36,7 +37,7 @@ def _again_if_damaged(method: _Method) -> _Method:
     def asked(*args: Any, **named: Any) -> Any:
         try:
             return method(*args, **named)
-        except IndexDamagedError:
+        except IndexThrownAway:
             return method(*args, **named)
 
     return cast(_Method, asked)
@@ -86,7 +87,7 @@ class View:
         rel, made = self._write_unique(f"{place}/{stem}", memory_file.render(front, body), body)
         if not made:
             return Remembered(paths.display(rel), ("it was there already: nothing was written",))
-        self._wrote(rel, "remember")
+        self.wrote(rel, "remember")
         return Remembered(paths.display(rel))
 
     def write(self, path: str, text: str | bytes) -> None:
@@ -98,7 +99,7 @@ class View:
         existed = files.regular_file(self.store.vault, rel) is not None
         self.store.commit_others(rel, self.viewer.agent)
         self.store.replace(rel, values.data(text))
-        self._wrote(rel, "edit" if existed else "remember")
+        self.wrote(rel, "edit" if existed else "remember")
 
     def forget(self, path: str) -> None:
         """Remove a file from the vault; git keeps what was committed. Raises NotFoundError."""
@@ -109,7 +110,7 @@ class View:
             os.unlink(self.store.vault.path(rel))
         except FileNotFoundError:
             raise _not_found(rel) from None
-        self._wrote(rel, "forget")
+        self.wrote(rel, "forget")
 
     # Reading
 
@@ -299,8 +300,9 @@ class View:
         return True
 
     def wrote(self, rel: str, op: str) -> None:
-        """Note that `rel` was written as this viewer by other means: a mount's pass-through."""
-        self._wrote(rel, op)
+        """Note that `rel` was written as this viewer, here or by a mount's pass-through."""
+        self.store.record(rel, self.viewer.agent, op)
+        self.store.commit_in_background()
 
     def _candidates(
         self, text: str, strategy: ScoringStrategy, folder: str
@@ -347,10 +349,6 @@ class View:
 
     def _who(self) -> str:
         return f"agent {self.viewer.agent}" if self.viewer.agent else "nobody"
-
-    def _wrote(self, rel: str, op: str) -> None:
-        self.store.record(rel, self.viewer.agent, op)
-        self.store.commit_in_background()
 
     def _write_unique(self, base: str, data: bytes, body: str) -> tuple[str, bool]:
         """Write `base.md`, else `base-2.md` …; (rel, False) where the same body stands already."""

@@ -18,6 +18,13 @@ SCHEMA = 1
 _BUSY_SECONDS = 30.0
 
 
+_WRITABLE_HINT = "set AVM_STATE_DIR to a folder that can be written"
+
+
+class IndexThrownAway(IndexDamagedError):
+    """The index turned out to be damaged and was removed: the same question builds a new one."""
+
+
 class Database:
     """Connections to one index file: one a thread, kept open.
 
@@ -92,21 +99,20 @@ class Database:
     def watched(self) -> Iterator[None]:
         """Throw the file away if it turns out to be damaged: the next connection builds it anew.
 
-        Raises IndexDamagedError in that case: what was asked is to be asked again.
+        Raises IndexThrownAway in that case, IndexDamagedError if a sound one cannot be used.
         """
         try:
             yield
         except sqlite3.DatabaseError as err:
             if _is_hindrance(err):
-                hint = "set AVM_STATE_DIR to a folder that can be written"
-                raise IndexDamagedError(f"{self.file}: {err}; {hint}") from None
+                raise IndexDamagedError(f"{self.file}: {err}; {_WRITABLE_HINT}") from None
             if not _is_damage(err):
                 raise
             # Another thread may have done so already: the file is then another.
             if getattr(self._local, "inode", None) == self._inode():
                 self.notice = f"index rebuilt: {err}"
                 _move_aside(self.file)
-            raise IndexDamagedError(f"{self.file} is damaged ({err}): ask again") from None
+            raise IndexThrownAway(f"{self.file} is damaged ({err}): ask again") from None
 
     def close(self) -> None:
         """Close every thread's connection."""
@@ -121,8 +127,8 @@ class Database:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             return self._connect()
         except OSError as err:
-            hint = "set AVM_STATE_DIR to a folder that can be written"
-            raise IndexDamagedError(f"{self.file.parent}: {err.strerror}; {hint}") from None
+            where = self.file.parent
+            raise IndexDamagedError(f"{where}: {err.strerror}; {_WRITABLE_HINT}") from None
         except (sqlite3.DatabaseError, _ForeignSchema) as err:
             if isinstance(err, sqlite3.OperationalError) and "locked" in str(err):
                 raise IndexDamagedError(f"{self.file}: {err}; try again") from None

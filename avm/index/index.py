@@ -8,11 +8,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from avm.base.errors import IndexDamagedError, RepositoryError
+from avm.base.errors import RepositoryError
 from avm.base.paths import is_utf8
 from avm.index import vectors
 from avm.index.apply import apply, apply_history, count_up, generation
-from avm.index.database import Database
+from avm.index.database import Database, IndexThrownAway
 from avm.index.plan import Known, make_plan
 from avm.index.text import Filter, TextHit, Words, search
 from avm.vault import history
@@ -22,6 +22,10 @@ from avm.vault.location import Vault
 _MEMORY_COLUMNS = (
     "m.id, m.path, m.title, m.importance, m.changed, m.ends, m.pinned, m.agent, m.size"
 )
+
+_PASSAGE_COLUMNS = "id, memory_id, ordinal, first_line, last_line, text"
+#: SQLite takes 999 parameters in a statement before 3.32.
+_MOST_PARAMETERS = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class Index:
         """
         try:
             self._refresh(progress)
-        except IndexDamagedError:
+        except IndexThrownAway:
             self._refresh(progress)
 
     def _refresh(self, progress: Callable[[int, int], None] | None) -> None:
@@ -126,42 +130,19 @@ class Index:
 
     def passages(self, ids: Iterable[int]) -> dict[int, PassageRow]:
         """Passages by id."""
-        rows: dict[int, PassageRow] = {}
-        for part in _parts(list(ids)):
-            marks = ", ".join("?" for _ in part)
-            for row in self._rows(
-                "SELECT id, memory_id, ordinal, first_line, last_line, text FROM chunk"
-                f" WHERE id IN ({marks})",
-                part,
-            ):
-                rows[row["id"]] = PassageRow(*row)
-        return rows
+        query = f"SELECT {_PASSAGE_COLUMNS} FROM chunk WHERE id IN"
+        return {row["id"]: PassageRow(*row) for row in self._rows_of(query, ids)}
 
     def passages_of(self, memory_ids: Sequence[int]) -> list[PassageRow]:
         """All passages of these memories, in order of memory and line."""
-        rows: list[PassageRow] = []
-        for part in _parts(list(memory_ids)):
-            marks = ", ".join("?" for _ in part)
-            rows += [
-                PassageRow(*row)
-                for row in self._rows(
-                    "SELECT id, memory_id, ordinal, first_line, last_line, text FROM chunk"
-                    f" WHERE memory_id IN ({marks}) ORDER BY memory_id, ordinal",
-                    part,
-                )
-            ]
-        return rows
+        query = f"SELECT {_PASSAGE_COLUMNS} FROM chunk WHERE memory_id IN"
+        rows = [PassageRow(*row) for row in self._rows_of(query, memory_ids)]
+        return sorted(rows, key=lambda row: (row.memory_id, row.ordinal))
 
     def memories(self, ids: Iterable[int]) -> dict[int, MemoryRow]:
         """Memories by id."""
-        rows: dict[int, MemoryRow] = {}
-        for part in _parts(list(ids)):
-            marks = ", ".join("?" for _ in part)
-            for row in self._rows(
-                f"SELECT {_MEMORY_COLUMNS} FROM memory_at AS m WHERE m.id IN ({marks})", part
-            ):
-                rows[row["id"]] = MemoryRow(*row)
-        return rows
+        query = f"SELECT {_MEMORY_COLUMNS} FROM memory_at AS m WHERE m.id IN"
+        return {row["id"]: MemoryRow(*row) for row in self._rows_of(query, ids)}
 
     def list_memories(self, where: Filter) -> list[MemoryRow]:
         """Every memory that `where` lets through, by path."""
@@ -278,6 +259,13 @@ class Index:
         with self._database.watched():
             return self._database.connection.execute(query, values).fetchall()
 
+    def _rows_of(self, query: str, ids: Iterable[int]) -> Iterator[sqlite3.Row]:
+        """The rows of a query that ends in `IN`, for any number of ids."""
+        remaining = list(ids)
+        for start in range(0, len(remaining), _MOST_PARAMETERS):
+            part = remaining[start : start + _MOST_PARAMETERS]
+            yield from self._rows(f"{query} ({', '.join('?' * len(part))})", part)
+
     def _known(self) -> dict[str, Known]:
         rows = self._rows(
             "SELECT path, mtime_ns, ctime_ns, size, inode, hash, checked_ns FROM memory"
@@ -295,9 +283,3 @@ class Index:
         with contextlib.suppress(RepositoryError):
             found = history.path_histories(self._vault, head, known if grown else None)
             apply_history(self._database, head, found, whole=not grown)
-
-
-def _parts(ids: list[int]) -> Iterator[list[int]]:
-    """Lists short enough for SQLite's limit on parameters (999 before 3.32)."""
-    for start in range(0, len(ids), 900):
-        yield ids[start : start + 900]
