@@ -39,6 +39,7 @@ class Store:
         self._authors = Authors(vault)
         self._background: BackgroundCommitter | None = None
         self._starting = threading.Lock()
+        self._held: Callable[[], Collection[str]] = tuple
         self._endings: dict[str, tuple[Stamp, float | None]] = {}
 
     def now(self) -> float:
@@ -49,6 +50,7 @@ class Store:
         """Start the committing thread, once; `held` names paths that are open for writing."""
         with self._starting:
             if self._background is None:
+                self._held = held
                 self._background = BackgroundCommitter(self.vault, self.config, held)
                 self._background.start()
 
@@ -110,7 +112,7 @@ class Store:
         if files.is_below_memory(rel) and self._authors.size():
             writers = [entry.agent for entry in self._authors.read()[0] if entry.path == rel]
             if writers and writers[-1] != agent:
-                self.committer.commit(now=True)
+                self.committer.commit(now=True, held=self._held())
 
     def ends(self, rel: str, status: os.stat_result | None = None) -> float | None:
         """When the memory at `rel` expires, None if it does not; exact for the bytes on disk.

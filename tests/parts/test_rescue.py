@@ -135,3 +135,15 @@ def test_a_second_author_s_write_commits_the_first_one_s_before(tmp_path: Path) 
         "akashi",
     ]
     assert git(root, "show", "HEAD~1:memory/shared/both.md") == "akashi's"
+
+
+def test_what_is_open_for_writing_waits_also_when_a_second_author_comes(tmp_path: Path) -> None:
+    half = "memory/shared/half.md"
+    with AVM(tmp_path / "v", semantic="off") as avm:
+        avm.store.commit_in_background(lambda: {half})
+        akashi = avm.agent_memory("akashi")
+        akashi.write(half, "half of it")
+        akashi.write("/memory/shared/both.md", "akashi's")
+        avm.agent_memory("bob").write("/memory/shared/both.md", "bob's")
+        committed = git(tmp_path / "v", "ls-tree", "-r", "--name-only", "HEAD").splitlines()
+        assert "memory/shared/both.md" in committed and half not in committed
