@@ -1,0 +1,200 @@
+"""Reading as one viewer: recall, search, read, lists. Every call sees every write that returned
+before it began."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from avm.api import values
+from avm.api.results import Hit, Info, Recalled, Stats
+from avm.api.viewed import Viewed, again_if_damaged, not_found
+from avm.base import memory_file, paths
+from avm.base.times import format_instant, instant_of
+from avm.index.index import MemoryRow
+from avm.recall import candidates, packing, query
+from avm.recall.links import Resolver
+from avm.recall.scoring import ScoringStrategy
+from avm.recall.snippets import snippet
+from avm.vault import files
+
+
+class Reading(Viewed):
+    """What a viewer may ask of the memories as they are now."""
+
+    def recall(
+        self,
+        query: str = "",
+        max_tokens: int | None = None,
+        strategy: ScoringStrategy | str = ScoringStrategy.BALANCED,
+        *,
+        folder: str = "",
+    ) -> str:
+        """The passages that answer `query`, as markdown of at most `max_tokens` o200k tokens.
+
+        Without a query: what is pinned, important and recent. `folder` narrows it to a folder.
+        Raises UsageError for a bad value.
+        """
+        return self.recalled(query, max_tokens, strategy, folder=folder).text
+
+    @again_if_damaged
+    def recalled(
+        self,
+        text: str = "",
+        max_tokens: int | None = None,
+        strategy: ScoringStrategy | str = ScoringStrategy.BALANCED,
+        *,
+        folder: str = "",
+    ) -> Recalled:
+        """`recall` with its counts; `text` of the answer says so when nothing was found."""
+        if max_tokens is None:
+            max_tokens = self.store.config["recall.max_tokens"]
+        budget = values.positive(max_tokens, "max_tokens")
+        found, ranked_by = self._candidates(text, ScoringStrategy.of(strategy), folder)
+        if found:
+            packed = packing.pack(found, budget, ranked_by)
+        else:
+            packed = packing.first_fitting([_nothing(text), "Nothing found.\n"], budget)
+        return Recalled(packed.text, packed.tokens, packed.passages, packed.memories, ranked_by)
+
+    @again_if_damaged
+    def search(self, query: str, limit: int = 10, *, folder: str = "") -> list[Hit]:
+        """The memories that match best, each with its best passage. Raises UsageError."""
+        limit = values.positive(limit, "limit")
+        found, _ = self._candidates(query, ScoringStrategy.BALANCED, folder)
+        best: dict[int, candidates.Candidate] = {}
+        for candidate in found:
+            best.setdefault(candidate.memory.id, candidate)
+        top = found[0].score if found and found[0].score > 0 else 1.0
+        return [
+            Hit(
+                path=paths.display(candidate.memory.path),
+                score=round(candidate.score / top, 4),
+                snippet=snippet(candidate.passage.text, query),
+                title=candidate.memory.title,
+                line=candidate.passage.first_line,
+            )
+            for candidate in list(best.values())[:limit]
+        ]
+
+    def read(self, path: str) -> str:
+        """The text of a file, undecodable bytes as U+FFFD. Raises NotFoundError."""
+        return self.read_bytes(path).decode("utf-8", "replace")
+
+    def read_bytes(self, path: str) -> bytes:
+        """The bytes of a file. Raises NotFoundError."""
+        return files.read(self.store.vault, self.existing(path))
+
+    @again_if_damaged
+    def memories(self, folder: str = "") -> list[Info]:
+        """The memories in `folder` and below, by path."""
+        self.store.index.refresh()
+        return [_info(row) for row in self.store.index.list_memories(self.filter(folder))]
+
+    @again_if_damaged
+    def tags(self, folder: str = "") -> dict[str, int]:
+        """Tags and how many memories carry each, most first."""
+        self.store.index.refresh()
+        return dict(self.store.index.tags(self.filter(folder)))
+
+    @again_if_damaged
+    def stats(self, folder: str = "") -> Stats:
+        """How much there is."""
+        self.store.index.refresh()
+        where = self.filter(folder)
+        with self.store.index.snapshot():
+            counts = self.store.index.counts(where)
+            tags = len(self.store.index.tags(where))
+        folders = {paths.display(name): count for name, count in counts.by_folder}
+        return Stats(counts.memories, counts.bytes, tags, folders)
+
+    @again_if_damaged
+    def meta(self, path: str) -> dict[str, Any]:
+        """Front matter and facts of a memory, ready for JSON. Raises NotFoundError."""
+        rel = self.existing(path)
+        self.store.index.refresh()
+        index = self.store.index
+        with index.snapshot():
+            row = index.memory(rel)
+            if row is None:
+                raise not_found(rel)
+            resolver = Resolver(index, self.filter(""))
+            links = [
+                {"target": target, "path": _shown(resolver.resolve(target, rel))}
+                for target in index.links_of(row.id)
+            ]
+            tags, aliases = index.tags_of(row.id), index.links_of(row.id, "alias")
+            supersedes = index.links_of(row.id, "supersedes")
+        file = memory_file.parse(files.read(self.store.vault, rel), max_body=0)
+        return {
+            "path": paths.display(rel),
+            "title": row.title,
+            "importance": row.importance,
+            "tags": tags,
+            "created": _instant(file.front.created),
+            "changed": format_instant(instant_of(row.changed)),
+            "expires": _instant(_moment(row.ends)),
+            "agent": row.agent,
+            "pinned": bool(row.pinned),
+            "source": file.front.source,
+            "aliases": aliases,
+            "links": links,
+            "supersedes": supersedes,
+            "size": row.size,
+            "other": dict(file.front.other),
+            "problems": list(file.problems),
+        }
+
+    def _candidates(
+        self, text: str, strategy: ScoringStrategy, folder: str
+    ) -> tuple[list[candidates.Candidate], str]:
+        """What answers `text`, best first, and what it was ranked by."""
+        text = values.question(text)
+        where = self.filter(folder)
+        index = self.store.index
+        index.refresh()
+        asked = query.parse(text)
+        if not asked.text:
+            with index.snapshot():
+                return candidates.standing(index, where, strategy), "importance and recency"
+        vector = self.store.semantic.query_vector(asked.text)
+        with index.snapshot():
+            found = candidates.find(index, asked, where, strategy, vector)
+        if not found and vector is None:
+            # No word matches: now the model is worth its wait.
+            vector = self.store.semantic.query_vector(asked.text, patient=True)
+            if vector is not None:
+                with index.snapshot():
+                    found = candidates.find(index, asked, where, strategy, vector)
+        return found, "text+vectors" if vector is not None else "text"
+
+
+def _nothing(text: str) -> str:
+    return (
+        f"Nothing found for {text.strip()!r}.\n" if text.strip() else "Nothing is remembered yet.\n"
+    )
+
+
+def _shown(rel: str | None) -> str | None:
+    return None if rel is None else paths.display(rel)
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else instant_of(seconds)
+
+
+def _instant(moment: datetime | None) -> str | None:
+    return None if moment is None else format_instant(moment)
+
+
+def _info(row: MemoryRow) -> Info:
+    return Info(
+        path=paths.display(row.path),
+        title=row.title,
+        importance=row.importance,
+        changed=instant_of(row.changed),
+        expires=_moment(row.ends),
+        agent=row.agent,
+        pinned=bool(row.pinned),
+        size=row.size,
+    )

@@ -1,0 +1,81 @@
+"""What every part of a viewer's API stands on: who it is for, and what that one may touch."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from avm.api.store import Store
+from avm.base import paths
+from avm.base.access import Viewer
+from avm.base.errors import AccessError, NotFoundError, UsageError
+from avm.index.database import IndexThrownAway
+from avm.index.text import Filter
+from avm.vault import files
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def again_if_damaged(method: _Method) -> _Method:
+    """Ask twice where the index turned out to be damaged: the second time it is a new one."""
+
+    @functools.wraps(method)
+    def asked(*args: Any, **named: Any) -> Any:
+        try:
+            return method(*args, **named)
+        except IndexThrownAway:
+            return method(*args, **named)
+
+    return cast(_Method, asked)
+
+
+class Viewed:
+    """One viewer of one vault, and the checks that all its parts share."""
+
+    def __init__(self, store: Store, viewer: Viewer) -> None:
+        self.store = store
+        self.viewer = viewer
+
+    def exists(self, path: str) -> bool:
+        """Whether the file exists for this viewer: there, readable, not expired."""
+        try:
+            self.existing(path)
+        except NotFoundError:
+            return False
+        return True
+
+    def wrote(self, rel: str, op: str) -> None:
+        """Note that `rel` was written as this viewer, here or by a mount's pass-through."""
+        self.store.record(rel, self.viewer.agent, op)
+        self.store.commit_in_background()
+
+    def readable(self, by_rel: dict[str, str]) -> dict[str, str]:
+        return {rel: text for rel, text in by_rel.items() if self.viewer.can_read(rel)}
+
+    def filter(self, folder: str) -> Filter:
+        scope = paths.clean_rel(folder)
+        if not paths.is_utf8(scope):
+            raise UsageError(f"folder {folder!r}: no memory is in a folder whose name is not UTF-8")
+        return Filter(self.viewer.read_folders, scope, self.store.now())
+
+    def existing(self, path: str) -> str:
+        rel = paths.clean_rel(path)
+        status = files.regular_file(self.store.vault, rel)
+        hidden = paths.in_dot_git(rel) or not self.viewer.can_read(rel)
+        if hidden or status is None or self.store.has_ended(rel, status):
+            raise not_found(rel)
+        return rel
+
+    def writable(self, path: str) -> str:
+        rel = paths.clean_rel(path)
+        if not rel or not self.viewer.can_write(rel):
+            raise AccessError(f"{paths.display(rel)}: {self.who()} may not write there")
+        return rel
+
+    def who(self) -> str:
+        return f"agent {self.viewer.agent}" if self.viewer.agent else "nobody"
+
+
+def not_found(rel: str) -> NotFoundError:
+    return NotFoundError(f"no memory at {paths.display(rel)}")
