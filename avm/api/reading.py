@@ -83,25 +83,25 @@ class Reading(Viewed):
 
     def read_bytes(self, path: str) -> bytes:
         """The bytes of a file. Raises NotFoundError."""
-        return files.read(self.store.vault, self.existing(path))
+        return files.read(self.store.vault, self._existing(path))
 
     @again_if_damaged
     def memories(self, folder: str = "") -> list[Info]:
         """The memories in `folder` and below, by path."""
         self.store.index.refresh()
-        return [_info(row) for row in self.store.index.list_memories(self.filter(folder))]
+        return [_info(row) for row in self.store.index.list_memories(self._filter(folder))]
 
     @again_if_damaged
     def tags(self, folder: str = "") -> dict[str, int]:
         """Tags and how many memories carry each, most first."""
         self.store.index.refresh()
-        return dict(self.store.index.tags(self.filter(folder)))
+        return dict(self.store.index.tags(self._filter(folder)))
 
     @again_if_damaged
     def stats(self, folder: str = "") -> Stats:
         """How much there is."""
         self.store.index.refresh()
-        where = self.filter(folder)
+        where = self._filter(folder)
         with self.store.index.snapshot():
             counts = self.store.index.counts(where)
             tags = len(self.store.index.tags(where))
@@ -111,14 +111,14 @@ class Reading(Viewed):
     @again_if_damaged
     def meta(self, path: str) -> dict[str, Any]:
         """Front matter and facts of a memory, ready for JSON. Raises NotFoundError."""
-        rel = self.existing(path)
+        rel = self._existing(path)
         self.store.index.refresh()
         index = self.store.index
         with index.snapshot():
             row = index.memory(rel)
             if row is None:
                 raise not_found(rel)
-            resolver = Resolver(index, self.filter(""))
+            resolver = Resolver(index, self._filter(""))
             links = [
                 {"target": target, "path": _shown(resolver.resolve(target, rel))}
                 for target in index.links_of(row.id)
@@ -150,7 +150,7 @@ class Reading(Viewed):
     ) -> tuple[list[candidates.Candidate], str]:
         """What answers `text`, best first, and what it was ranked by."""
         text = values.question(text)
-        where = self.filter(folder)
+        where = self._filter(folder)
         index = self.store.index
         index.refresh()
         asked = query.parse(text)

@@ -24,7 +24,7 @@ class View(Writing, Reading):
         report = self.store.committer.commit(
             now=True, people=agent is None, subject=message, only=agent
         )
-        return replace(report, waiting=self.readable(report.waiting))
+        return replace(report, waiting=self._readable(report.waiting))
 
     def index(
         self, *, wait: bool = False, progress: Callable[[str, int, int], None] | None = None
@@ -38,14 +38,14 @@ class View(Writing, Reading):
         self.store.index.refresh(lambda done, total: report("files", done, total))
         if wait:
             self.store.semantic.embed_missing(lambda d, t: report("embeddings", d, t))
-        return self.store.index.vector_counts(where=self.filter(""))
+        return self.store.index.vector_counts(where=self._filter(""))
 
     @again_if_damaged
     def status(self) -> Status:
         """What is indexed, waiting, expired, unparsable. Raises RepositoryError if git fails."""
         index = self.store.index
         index.refresh()
-        where = self.filter("")
+        where = self._filter("")
         report = self.store.committer.waiting()
         embedded, passages = index.vector_counts(where=where)
         unread = [*index.problems(), *((rel, "its name is not UTF-8") for rel in index.undecodable)]
@@ -57,7 +57,7 @@ class View(Writing, Reading):
             unreadable=tuple(
                 (paths.display(rel), why) for rel, why in unread if self.viewer.can_read(rel)
             ),
-            waiting={paths.display(r): why for r, why in self.readable(report.waiting).items()},
+            waiting={paths.display(r): why for r, why in self._readable(report.waiting).items()},
             blocked=report.blocked,
             embedded=embedded,
             passages=passages,

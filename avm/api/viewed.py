@@ -40,7 +40,7 @@ class Viewed:
     def exists(self, path: str) -> bool:
         """Whether the file exists for this viewer: there, readable, not expired."""
         try:
-            self.existing(path)
+            self._existing(path)
         except NotFoundError:
             return False
         return True
@@ -50,16 +50,16 @@ class Viewed:
         self.store.record(rel, self.viewer.agent, op)
         self.store.commit_in_background()
 
-    def readable(self, by_rel: dict[str, str]) -> dict[str, str]:
+    def _readable(self, by_rel: dict[str, str]) -> dict[str, str]:
         return {rel: text for rel, text in by_rel.items() if self.viewer.can_read(rel)}
 
-    def filter(self, folder: str) -> Filter:
+    def _filter(self, folder: str) -> Filter:
         scope = paths.clean_rel(folder)
         if not paths.is_utf8(scope):
             raise UsageError(f"folder {folder!r}: no memory is in a folder whose name is not UTF-8")
         return Filter(self.viewer.read_folders, scope, self.store.now())
 
-    def existing(self, path: str) -> str:
+    def _existing(self, path: str) -> str:
         rel = paths.clean_rel(path)
         status = files.regular_file(self.store.vault, rel)
         hidden = paths.in_dot_git(rel) or not self.viewer.can_read(rel)
@@ -67,13 +67,13 @@ class Viewed:
             raise not_found(rel)
         return rel
 
-    def writable(self, path: str) -> str:
+    def _writable(self, path: str) -> str:
         rel = paths.clean_rel(path)
         if not rel or not self.viewer.can_write(rel):
-            raise AccessError(f"{paths.display(rel)}: {self.who()} may not write there")
+            raise AccessError(f"{paths.display(rel)}: {self._who()} may not write there")
         return rel
 
-    def who(self) -> str:
+    def _who(self) -> str:
         return f"agent {self.viewer.agent}" if self.viewer.agent else "nobody"
 
 

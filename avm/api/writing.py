@@ -62,7 +62,7 @@ class Writing(Viewed):
 
         Raises AccessError, ExistsError for a folder, UsageError for what is no text.
         """
-        rel = self.writable(path)
+        rel = self._writable(path)
         existed = files.regular_file(self.store.vault, rel) is not None
         self.store.commit_others(rel, self.viewer.agent)
         self.store.replace(rel, values.data(text))
@@ -70,9 +70,9 @@ class Writing(Viewed):
 
     def forget(self, path: str) -> None:
         """Remove a file from the vault; git keeps what was committed. Raises NotFoundError."""
-        rel = self.existing(path)
+        rel = self._existing(path)
         if not self.viewer.can_write(rel):
-            raise AccessError(f"{paths.display(rel)}: {self.who()} may not remove it")
+            raise AccessError(f"{paths.display(rel)}: {self._who()} may not remove it")
         try:
             os.unlink(self.store.vault.path(rel))
         except FileNotFoundError:
