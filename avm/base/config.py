@@ -42,6 +42,14 @@ def _agent(value: Any) -> str:
     return check_agent(value)
 
 
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
+    raise UsageError("use true or false")
+
+
 def _duration(value: Any) -> timedelta:
     return parse_duration(str(value))
 
@@ -85,6 +93,11 @@ KEYS: Final = (
         "how long a memory that came through AVM rests before it is committed"),
     Key("commit.people_quiet", timedelta(minutes=5), _duration,
         "the same for a file that was saved by an editor or another program"),
+    Key("commit.max_wait", timedelta(seconds=30), _duration,
+        "how long a memory waits at most that is written to all the time"),
+    Key("commit.who", None, _choice("all", "agents", "off"),
+        "whose writes are committed in the background; default: all, in an adopted vault agents"),
+    Key("commit.sign", False, _switch, "sign commits, as git's own configuration says how"),
 )  # fmt: skip
 _BY_NAME = {key.name: key for key in KEYS}
 _BY_VARIABLE = {key.variable: key for key in KEYS}

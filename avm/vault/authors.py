@@ -21,13 +21,16 @@ from avm.vault.locks import locked
 class Entry:
     """One write: the path as a rel, the agent (None: the owner), the operation, and when.
 
-    `op` is `remember`, `edit` or `forget`; `at` is in seconds since the epoch.
+    `op` is `remember`, `edit`, `forget` or the command that wrote; `at` is in seconds since the
+    epoch. With `blob` (hex) it is no write: it says that what `agent` wrote up to here is in git
+    under that id, since another version takes its place before it was committed.
     """
 
     path: str
     agent: str | None
     op: str
     at: float
+    blob: str | None = None
 
 
 class Authors:
@@ -40,7 +43,7 @@ class Authors:
     def record(self, entry: Entry, *, fsync: bool = False) -> None:
         """Append one entry."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps(asdict(entry)) + "\n"
+        line = json.dumps({k: v for k, v in asdict(entry).items() if k != "blob" or v}) + "\n"
         with locked(self._lock), self._file.open("a+b") as journal:
             if journal.tell() and os.pread(journal.fileno(), 1, journal.tell() - 1) != b"\n":
                 line = "\n" + line  # after a line that a kill cut short
@@ -65,21 +68,29 @@ class Authors:
         except FileNotFoundError:
             return 0
 
-    def settle(self, done: Collection[str], read_size: int) -> None:
-        """Drop the entries of `done` paths among the first `read_size` bytes; later ones stay."""
-        if not done:
+    def settle(self, done: Collection[str], read_size: int, begun: Collection[str] = ()) -> None:
+        """Drop the entries of `done` paths among the first `read_size` bytes; later ones stay.
+
+        Of `begun` paths those go that stand for earlier versions, up to the last `blob`.
+        """
+        if not done and not begun:
             return
         with locked(self._lock):
             try:
                 data = self._file.read_bytes()
             except FileNotFoundError:
                 return
-            kept = [
-                line
-                for line in data[:read_size].splitlines(keepends=True)
-                if (entry := _parse(line)) is not None and entry.path not in done
-            ]
-            atomic.replace(self._file, b"".join(kept) + data[read_size:])
+            kept: list[bytes] = []
+            seen = set(done)
+            for line in reversed(data[:read_size].splitlines(keepends=True)):
+                entry = _parse(line)
+                if entry is None or entry.path in seen:
+                    continue
+                if entry.blob is not None and entry.path in begun:
+                    seen.add(entry.path)
+                else:
+                    kept.append(line)
+            atomic.replace(self._file, b"".join(reversed(kept)) + data[read_size:])
 
 
 def _parse(line: bytes) -> Entry | None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 
 from avm.base import paths
 from avm.vault import git
 from avm.vault.authors import Entry
 from avm.vault.location import Vault
+
+NOT_UTF8 = "its name is not UTF-8: rename it, or commit it with git"
+STAGED = "staged by you: git commit"
+CONFLICT = "merge conflict"
+FRESH = "still fresh"
 
 
 @dataclass(frozen=True)
@@ -22,32 +27,44 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Item:
+    """One path in a commit. `blob` is the content of an earlier version, None: as it is on disk."""
+
+    path: str
+    op: str
+    blob: str | None = None
+
+
+@dataclass(frozen=True)
 class Group:
-    """Changes that go into one commit: one author, the operations in order of their first write."""
+    """What goes into one commit: one author, the items in order of their first write."""
 
     agent: str | None
-    paths: tuple[str, ...]
-    ops: tuple[str, ...]
+    items: tuple[Item, ...]
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to commit now, and which paths wait for what."""
+    """What to commit now, in this order, and which paths wait for what.
+
+    Of a path that waits earlier versions may be committed all the same.
+    """
 
     groups: tuple[Group, ...]
     waiting: dict[str, str]
 
 
-def changes(vault: Vault) -> list[Change]:
-    """Ask git what differs under `memory/`. Raises RepositoryError."""
-    args = ("status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames")
-    done = git.run(vault.root, (*args, "--ignore-submodules=all", "--", "memory"))
+def changes(vault: Vault, names: Collection[str] = ("memory",)) -> list[Change]:
+    """Ask git what differs under `memory/`, or at `names` alone. Raises RepositoryError."""
+    args = ("--literal-pathspecs", "status", "--porcelain=v2", "-z", "--untracked-files=all")
+    options = ("--no-renames", "--ignore-submodules=all")
+    done = git.run(vault.root, (*args, *options, "--", *names))
     return list(_parse_status(done.stdout))
 
 
 def _parse_status(data: bytes) -> Iterator[Change]:
-    for field in data.split(b"\0"):
-        line = field.decode("utf-8", "surrogateescape")
+    for raw in data.split(b"\0"):
+        line = raw.decode("utf-8", "surrogateescape")
         if line.startswith("? "):
             if not line.endswith("/"):  # a repository of its own, nested
                 yield Change(line[2:], "added", staged=False)
@@ -64,88 +81,166 @@ def _parse_status(data: bytes) -> Iterator[Change]:
 class Policy:
     """When a change is ripe. Times in seconds; `now` since the epoch.
 
-    `people` is whether the person's own edits are committed at all, through whatever door they came
-    (not in an adopted vault). `only`: this agent's writes and nobody else's.
+    A write by AVM's doors rests for `quiet`, but once its path has waited for `max_wait` it is
+    ripe; any other program's rests for `people_quiet`. `people` is whether the person's own edits
+    are committed at all, through whatever door they came. `only`: what this agent wrote last.
+    `within`: these paths and no other.
     """
 
     now: float
     quiet: float
     people_quiet: float
     people: bool
+    max_wait: float = float("inf")
     held: Collection[str] = ()
     only: str | None = None
+    within: Collection[str] | None = None
+
+
+@dataclass
+class _Version:
+    """One version of a path: who wrote it, by which operations, when first and last."""
+
+    agent: str | None
+    blob: str | None = None
+    entries: list[Entry] = field(default_factory=list)
 
 
 def decide(
-    found: Iterable[Change], entries: Iterable[Entry], stamps: dict[str, float], policy: Policy
+    found: Iterable[Change],
+    entries: Iterable[Entry],
+    stamps: Callable[[Change], float | None],
+    policy: Policy,
 ) -> Decision:
     """Which changes go into which commit. Pure.
 
-    `stamps`: when each path last changed on disk, for those the journal does not know.
+    `stamps`: when a path that the journal does not know last changed on disk, if that can be told.
+    A path that several wrote in turn is in several commits: first each earlier version.
     """
     written: dict[str, list[Entry]] = {}
     for entry in entries:
         written.setdefault(entry.path, []).append(entry)
-    ripe: dict[str | None, list[tuple[float, str, str]]] = {}
+    by_path: dict[str, Change] = {}
+    for change in found:  # `git rm --cached` shows a path twice: as staged and as untracked
+        known = by_path.get(change.path)
+        by_path[change.path] = change if known is None or change.staged else known
+    for path, own in written.items():
+        earlier = [entry.agent for entry in own if entry.blob]
+        # Its last version may be as HEAD has it. An edit of the person's that is in HEAD is done.
+        if earlier and (policy.people or None not in earlier):
+            by_path.setdefault(path, Change(path, "changed", staged=False))
+    layers: dict[int, dict[str | None, list[tuple[float, Item]]]] = {}
     waiting: dict[str, str] = {}
-    found = list(found)
-    staged = {change.path for change in found if change.staged}
-    for change in found:
-        path = change.path
-        if paths.is_editor_name(paths.name_of(path)):
+    for path, change in by_path.items():
+        if policy.within is not None and path not in policy.within:
             continue
-        own = written.get(path, [])
-        agent = own[-1].agent if own else None
-        if change.unmerged:
-            waiting[path] = "merge conflict"
-        elif path in staged:  # `git rm --cached` shows a path twice: as staged and as untracked
-            waiting[path] = "staged by you: git commit"
-        elif agent is None and not policy.people:
-            continue
-        elif policy.only is not None and agent != policy.only:
-            waiting[path] = "written by another"
-        elif not paths.is_utf8(path):
-            waiting[path] = "its name is not UTF-8: rename it, or commit it with git"
-        elif path in policy.held:
-            waiting[path] = "open for writing"
+        versions = _versions(written.get(path, []))
+        ripe, reason = _ripe(change, versions, stamps, policy)
+        if reason:
+            waiting[path] = reason
+        for number, (since, version) in enumerate(ripe, 1 - len(versions)):
+            item = Item(path, _op(change, version), version.blob)
+            layers.setdefault(number, {}).setdefault(version.agent, []).append((since, item))
+    groups = [
+        Group(agent, tuple(item for _, item in sorted(rows, key=_by_time)))
+        for number in sorted(layers)
+        for agent, rows in sorted(layers[number].items(), key=lambda pair: pair[0] or "")
+    ]
+    return Decision(tuple(groups), waiting)
+
+
+def _by_time(row: tuple[float, Item]) -> tuple[float, str]:
+    return row[0], row[1].path
+
+
+def _versions(own: list[Entry]) -> list[_Version]:
+    """A path's versions, oldest first; the last is on disk, the person's if no entry tells."""
+    versions = [_Version(None)]
+    for entry in own:
+        last = versions[-1]
+        last.agent = entry.agent
+        if entry.blob is not None:
+            last.blob = entry.blob
+            versions.append(_Version(None))
         else:
-            since = own[-1].at if own else stamps.get(path, policy.now)
-            rest = policy.quiet if own else policy.people_quiet
-            if abs(policy.now - since) < rest:  # a clock set far back holds up nothing
-                waiting[path] = "still fresh"
-            else:
-                ripe.setdefault(agent, []).append((since, path, _op(change, own)))
-    groups = [_group(agent, rows) for agent, rows in ripe.items()]
-    return Decision(tuple(sorted(groups, key=lambda group: group.agent or "")), waiting)
+            last.entries.append(entry)
+    return versions
 
 
-def _op(change: Change, own: list[Entry]) -> str:
+def _ripe(
+    change: Change,
+    versions: list[_Version],
+    stamps: Callable[[Change], float | None],
+    policy: Policy,
+) -> tuple[list[tuple[float, _Version]], str]:
+    """The versions of a path that are to be committed, with their times, and why others wait."""
+    path, last = change.path, versions[-1]
+    if paths.is_editor_name(paths.name_of(path)):
+        return [], ""
+    if change.unmerged:
+        return [], CONFLICT
+    if change.staged:
+        return [], STAGED
+    if not policy.people and last.agent is None and len(versions) == 1:
+        return [], ""
+    if not policy.people and any(version.agent is None for version in versions):
+        return [], "on top of an edit of yours that is not committed: git commit"
+    if policy.only is not None and last.agent != policy.only:
+        return [], "written by another"
+    if not paths.is_utf8(path):
+        return [], NOT_UTF8
+    earlier = [(0.0, version) for version in versions[:-1]]
+    if path in policy.held:
+        return earlier, "open for writing"
+    journalled = last.entries
+    seen = journalled[-1].at if journalled else stamps(change)
+    since = policy.now if seen is None else seen
+    rest = policy.quiet if journalled else policy.people_quiet
+    waited = policy.now - journalled[0].at if journalled else 0.0
+    if abs(policy.now - since) < rest and waited < policy.max_wait:
+        return earlier, FRESH  # a clock set far back holds up nothing
+    return [*earlier, (since, last)], ""
+
+
+def _op(change: Change, version: _Version) -> str:
+    ops = [entry.op for entry in version.entries]
+    if version.blob is not None:
+        return "remember" if "remember" in ops else "edit"
     if change.kind == "deleted":
         return "forget"
-    if any(entry.op == "remember" for entry in own):
+    if "remember" in ops or change.kind == "added":
         return "remember"
-    return "remember" if change.kind == "added" else "edit"
+    # What only one command does (undo, restore) is told by its name.
+    return ops[-1] if ops and ops[-1] != "forget" else "edit"
 
 
-def _group(agent: str | None, rows: list[tuple[float, str, str]]) -> Group:
-    rows.sort()
-    return Group(agent, tuple(row[1] for row in rows), tuple(row[2] for row in rows))
+def message(
+    group: Group, subject: str | None = None, dropped: Collection[str] = frozenset()
+) -> str:
+    """The commit message: a subject for one memory or a count, and trailers.
 
-
-def message(group: Group, subject: str | None = None) -> str:
-    """The commit message: a subject for one memory or a count, and trailers."""
+    `dropped`: the paths whose front matter is no longer there.
+    """
+    ops = list(dict.fromkeys(item.op for item in group.items))
+    names = [item.path for item in group.items]
     if not subject:
-        if len(group.paths) == 1:
-            subject = f"{group.ops[0]}: {_one_line(paths.stem_of(group.paths[0]))}"
+        if len(names) == 1:
+            subject = f"{ops[0]}: {one_line(paths.stem_of(names[0]))}"
         else:
-            ops = set(group.ops)
-            verb = ops.pop() if len(ops) == 1 else "update"
-            subject = f"{verb} {len(group.paths)} memories"
+            subject = f"{ops[0] if len(ops) == 1 else 'update'} {len(names)} memories"
+        count = len(set(names) & set(dropped))
+        if count:
+            subject += (
+                " (front matter dropped)"
+                if len(names) == 1
+                else (f" (front matter dropped from {count})")
+            )
     trailers = [f"Agent: {group.agent}"] if group.agent else []
-    trailers += [f"Memory-Op: {op}" for op in dict.fromkeys(group.ops)]
+    trailers += [f"Memory-Op: {op}" for op in ops]
     return f"{subject}\n\n" + "\n".join(trailers) + "\n"
 
 
-def _one_line(name: str) -> str:
+def one_line(name: str) -> str:
+    """A name off the disk as it can stand in a line."""
     shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return "".join(c if c.isprintable() else "?" for c in shown)

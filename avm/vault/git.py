@@ -21,6 +21,7 @@ _POINTERS = (
     "GIT_PREFIX",
     "GIT_NAMESPACE",
 )
+_SHA256_DIGITS = 64
 
 
 def run(
@@ -58,9 +59,11 @@ def output(folder: Path, *args: str) -> str:
     return run(folder, args).stdout.decode("utf-8", "surrogateescape").strip()
 
 
-def blob_id(raw: bytes) -> str:
-    """git's id of a blob with these bytes, in hex (SHA-1 repositories)."""
-    return hashlib.sha1(b"blob %d\0" % len(raw) + raw, usedforsecurity=False).hexdigest()
+def blob_id(raw: bytes, like: str = "") -> str:
+    """git's id of a blob with these bytes, in hex; `like` is another id of the repository, which
+    tells SHA-256 from SHA-1."""
+    sha = hashlib.sha256 if len(like) == _SHA256_DIGITS else hashlib.sha1
+    return sha(b"blob %d\0" % len(raw) + raw, usedforsecurity=False).hexdigest()
 
 
 def config_value(folder: Path, *args: str) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from avm.base.errors import RepositoryError
 from avm.vault import git
 from avm.vault.location import Vault
+from avm.vault.repository import Detached, branch
 
-_OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _RECORD = b"\x01"
 
 
@@ -29,25 +28,11 @@ class PathHistory:
 
 
 def head(vault: Vault) -> str | None:
-    """The commit that HEAD names, None before the first one.
-
-    Reads git's own small files; asks the program where they do not answer (reftable).
-    """
+    """The commit that HEAD names, None before the first one."""
     try:
-        text = (vault.git_dir / "HEAD").read_text().strip()
-        if _OID.fullmatch(text):
-            return text
-        ref = text.removeprefix("ref: ")
-        loose = vault.common_dir / ref
-        if loose.is_file() and _OID.fullmatch(oid := loose.read_text().strip()):
-            return oid
-        for line in (vault.common_dir / "packed-refs").read_text().splitlines():
-            if line.endswith(" " + ref):
-                return line.split(" ", 1)[0]
-    except (OSError, ValueError):
-        pass
-    done = git.run(vault.root, ("rev-parse", "--verify", "--quiet", "HEAD"), check=False)
-    return done.stdout.decode().strip() or None
+        return branch(vault)[1]
+    except Detached as at:
+        return str(at)
 
 
 def is_ancestor(vault: Vault, old: str, new: str) -> bool:

@@ -28,8 +28,9 @@ from vault_helpers import (
 
 from avm.base.config import Config
 from avm.vault import committer
-from avm.vault.committer import Committer, busy_with
+from avm.vault.committer import Committer
 from avm.vault.location import Vault
+from avm.vault.repository import busy_with
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,35 @@ from conftest import git
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avm.vault import changes as module
 from avm.vault.authors import Entry
-from avm.vault.changes import Change, Group, Policy, _parse_status, changes, decide, message
+from avm.vault.changes import (
+    Change,
+    Decision,
+    Group,
+    Item,
+    Policy,
+    _parse_status,
+    changes,
+    message,
+)
 from avm.vault.location import Vault
 
 NOW = 1000.0
+
+
+def decide(
+    found: Iterable[Change], entries: Iterable[Entry], seen: dict[str, float], policy: Policy
+) -> Decision:
+    """The decision where `seen` tells when the paths changed on disk."""
+    return module.decide(found, entries, lambda change: seen.get(change.path), policy)
+
+
+def paths_of(groups: Iterable[Group]) -> list[str]:
+    """The paths of all groups."""
+    return [item.path for group in groups for item in group.items]
+
+
 PATHS = [f"memory/{name}.md" for name in "abc"]
 POLICY = Policy(now=NOW, quiet=2, people_quiet=300, people=True)
 
@@ -56,7 +81,7 @@ def test_a_path_is_committed_or_waits_and_never_both(
 ) -> None:
     found = list({change.path: change for change in found}.values())
     decision = decide(found, entries, seen, policy)
-    taken = [path for group in decision.groups for path in group.paths]
+    taken = paths_of(decision.groups)
     assert len(taken) == len(set(taken))
     assert not set(taken) & set(decision.waiting)
     by_path = {change.path: change for change in found}
@@ -82,8 +107,7 @@ def test_a_group_is_one_author_s_and_the_last_writer_is_the_author(
     assert len({group.agent for group in groups}) == len(groups)
     last = {entry.path: entry.agent for entry in entries}
     for group in groups:
-        assert len(group.paths) == len(group.ops) > 0
-        assert {last.get(path) for path in group.paths} == {group.agent}
+        assert {last.get(item.path) for item in group.items} == {group.agent}
 
 
 @given(changed, journals, stamps, policies)
@@ -91,9 +115,8 @@ def test_more_patience_never_commits_more(
     found: list[Change], entries: list[Entry], seen: dict[str, float], policy: Policy
 ) -> None:
     def taken(quiet: float) -> set[str]:
-        patient = Policy(NOW, quiet, quiet, policy.people, policy.held)
-        groups = decide(found, entries, seen, patient).groups
-        return {path for group in groups for path in group.paths}
+        patient = Policy(NOW, quiet, quiet, policy.people, held=policy.held)
+        return set(paths_of(decide(found, entries, seen, patient).groups))
 
     assert taken(300) <= taken(2) <= taken(0)
 
@@ -146,7 +169,7 @@ def test_a_path_taken_out_of_the_index_only_stays_the_person_s(order: int) -> No
 def test_the_operation_of_a_change(kind: str, ops: list[str], expected: str) -> None:
     entries = [Entry(PATHS[0], "akashi", op, 0) for op in ops]
     (group,) = decide([Change(PATHS[0], kind, False)], entries, {PATHS[0]: 0}, POLICY).groups
-    assert group.ops == (expected,)
+    assert [item.op for item in group.items] == [expected]
 
 
 # The message
@@ -164,7 +187,7 @@ def test_the_operation_of_a_change(kind: str, ops: list[str], expected: str) -> 
     ],
 )
 def test_the_subject(paths: list[str], ops: list[str], subject: str) -> None:
-    text = message(Group("akashi", tuple(paths), tuple(ops)))
+    text = message(Group("akashi", tuple(map(Item, paths, ops))))
     first, blank, agent, *rest = text.split("\n")
     assert (first, blank, agent) == (subject, "", "Agent: akashi")
     assert rest == [*(f"Memory-Op: {op}" for op in dict.fromkeys(ops)), ""]
@@ -173,7 +196,7 @@ def test_the_subject(paths: list[str], ops: list[str], subject: str) -> None:
 @given(st.one_of(st.binary(min_size=1), st.text(min_size=1).map(str.encode)))
 def test_no_name_can_add_a_line_or_break_the_encoding(raw: bytes) -> None:
     name = raw.replace(b"/", b"").decode("utf-8", "surrogateescape")
-    text = message(Group(None, (f"memory/{name}",), ("edit",)))
+    text = message(Group(None, (Item(f"memory/{name}", "edit"),)))
     assert text.encode().count(b"\n") == 3
     assert text.splitlines()[2] == "Memory-Op: edit"
 

@@ -1,0 +1,147 @@
+"""git's objects and branches through libgit2, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from avm.base.errors import RepositoryError
+from avm.vault.location import Vault
+from avm.vault.objects import Blob, Locked, Moved, Signature
+
+_TREE_MODE = 0o040000
+#: Attributes that make git store other bytes than those on disk.
+_CONVERTING = ("filter", "working-tree-encoding", "ident")
+
+
+def open_repository(vault: Vault) -> Any:
+    """The pygit2 repository. Raises RepositoryError with the reason for what libgit2 lacks."""
+    import pygit2
+
+    try:
+        return pygit2.Repository(str(vault.root))
+    except pygit2.GitError as err:
+        raise RepositoryError(f"libgit2 cannot open {vault.root}: {err}") from None
+
+
+class Libgit2Objects:
+    """The contract of avm.vault.objects.Objects. Not for use by several threads at once."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._repo = open_repository(vault)
+
+    def entries(self, commit: str | None, names: Collection[str]) -> dict[str, Blob]:
+        """Those of `names` that are files or links in the commit's tree."""
+        if commit is None:
+            return {}
+        tree = self._repo[commit].tree
+        found = {}
+        for name in names:
+            try:
+                entry = tree[name]
+            except (KeyError, UnicodeEncodeError):
+                continue
+            if entry.type_str == "blob":
+                found[name] = (str(entry.id), int(entry.filemode))
+        return found
+
+    def ignored(self, names: Collection[str]) -> set[str]:
+        """Those of `names` that git's rules ignore."""
+        return {name for name in names if self._repo.path_is_ignored(name)}
+
+    def is_verbatim(self, name: str) -> bool:
+        """Whether git surely stores the bytes and the mode of this path as they are."""
+        attribute, config = self._repo.get_attr, self._repo.config
+        if "core.filemode" in config and not config.get_bool("core.filemode"):
+            return False
+        if any(attribute(name, converting) for converting in _CONVERTING):
+            return False
+        text = attribute(name, "text")
+        if text is None and not attribute(name, "crlf") and not attribute(name, "eol"):
+            return "core.autocrlf" not in config or config["core.autocrlf"] == "false"
+        return text is False
+
+    def read_blob(self, blob: str) -> bytes:
+        """A blob's bytes."""
+        try:
+            data: bytes = self._repo[blob].data
+        except KeyError:
+            raise RepositoryError(f"git has no object {blob}") from None
+        return data
+
+    def write_blob(self, raw: bytes) -> str:
+        """Store bytes as they are."""
+        return str(self._repo.create_blob(raw))
+
+    def write_commit(
+        self,
+        parent: str | None,
+        put: Mapping[str, Blob | None],
+        message: str,
+        author: Signature,
+        committer: Signature,
+    ) -> str | None:
+        """A commit on `parent` with `put` in its tree; None if the tree would stay the same."""
+        before = self._repo[parent].tree_id if parent else None
+        tree = self._updated(before, put)
+        if tree == before:
+            return None
+        parents = [parent] if parent else []
+        oid = self._repo.create_commit(
+            None, _signature(author), _signature(committer), message, tree, parents
+        )
+        return str(oid)
+
+    def move_branch(self, ref: str, old: str | None, new: str) -> None:
+        """Set `ref` to `new` if it is at `old`. Raises Moved or Locked."""
+        import pygit2
+
+        try:
+            if old is None:
+                self._repo.references.create(ref, new)
+                return
+            reference = self._repo.lookup_reference(ref)
+            if str(reference.target) != old:
+                raise Moved
+            # libgit2 compares with the value it read above, under the ref's own lock.
+            reference.set_target(new, "commit (avm)")
+        except (pygit2.GitError, ValueError, KeyError) as err:
+            raise Moved from err
+        except OSError as err:  # how pygit2 says that the ref's own lock is held
+            raise Locked(f"the lock of {ref}") from err
+
+    def _updated(self, base: Any, put: Mapping[str, Blob | None]) -> Any:
+        """The id of tree `base` (None: empty) with `put` in it.
+
+        Only the folders on the way are written: `Index.write_tree` would write all of them and
+        sweep in what the person staged.
+        """
+        builder = self._repo.TreeBuilder(base) if base is not None else self._repo.TreeBuilder()
+        below: dict[str, dict[str, Blob | None]] = {}
+        for path, blob in put.items():
+            name, _, rest = path.partition("/")
+            if rest:
+                below.setdefault(name, {})[rest] = blob
+            elif blob is not None:
+                builder.insert(name, *blob)
+            elif (entry := builder.get(name)) is not None and not _is_tree(entry):
+                builder.remove(name)  # not the folder that another author put in the file's place
+        for name, inner in below.items():
+            entry = builder.get(name)
+            subtree = self._updated(entry.id if _is_tree(entry) else None, inner)
+            if len(self._repo[subtree]):
+                builder.insert(name, subtree, _TREE_MODE)
+            elif entry is not None and _is_tree(entry):
+                builder.remove(name)
+        return builder.write()
+
+
+def _is_tree(entry: Any) -> bool:
+    return entry is not None and entry.type_str == "tree"
+
+
+def _signature(signature: Signature) -> Any:
+    import pygit2
+
+    who = signature.who
+    return pygit2.Signature(who.name, who.email, signature.seconds, signature.offset)

@@ -1,0 +1,87 @@
+"""The person's own git commands that are running in a work tree at this moment.
+
+`git commit` reads HEAD first and moves the branch last, and between the two lies its editor: a
+commit of ours meanwhile would make it fail. It holds no lock all that time, so its process is what
+tells.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+#: The commands that move a branch or rewrite the index and the work tree.
+_MUTATING = frozenset((
+    "add", "am", "apply", "bisect", "checkout", "cherry-pick", "clean", "commit", "merge", "mv",
+    "pull", "rebase", "reset", "restore", "revert", "rm", "stash", "switch",
+))  # fmt: skip
+#: Options before the command's name that take the next word with them.
+_WITH_VALUE = frozenset(("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path"))
+
+
+class GitWatch:
+    """Finds running git commands of a work tree; keeps in mind which processes are none."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = str(root)
+        self._others: set[str] = set()
+
+    def running(self) -> str | None:
+        """`git commit (process 4711)` for one that runs, None if there is none to be seen."""
+        return self._in_proc() if os.path.isdir("/proc/self") else self._from_ps()
+
+    def _in_proc(self) -> str | None:
+        pids = {name for name in os.listdir("/proc") if name.isdigit()}
+        found = None
+        others = self._others & pids
+        for pid in pids - others:
+            words = _git_words(pid)
+            if words is None:
+                others.add(pid)
+            elif found is None and (command := _mutating(words)) and self._is_here(pid):
+                found = f"git {command} (process {pid})"
+        self._others = others
+        return found
+
+    def _is_here(self, pid: str) -> bool:
+        try:
+            folder = os.readlink(f"/proc/{pid}/cwd")
+        except OSError:
+            return False
+        return folder == self._root or folder.startswith(self._root + "/")
+
+    def _from_ps(self) -> str | None:
+        """Without /proc nobody tells where a process works: any git command counts."""
+        command = ("ps", "-x", "-o", "pid=,command=")
+        listed = subprocess.run(command, capture_output=True, check=False).stdout
+        for line in listed.decode("utf-8", "replace").splitlines():
+            pid, _, words = line.strip().partition(" ")
+            name, *rest = words.split() or [""]
+            if os.path.basename(name) == "git" and (found := _mutating(rest)):
+                return f"git {found} (process {pid})"
+        return None
+
+
+def _git_words(pid: str) -> list[str] | None:
+    """The arguments of the process, None if it is not git or has gone."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            if file.read() != b"git\n":
+                return None
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().decode("utf-8", "replace").split("\0")[1:-1]
+    except OSError:
+        return None
+
+
+def _mutating(words: Iterable[str]) -> str | None:
+    """The command among git's arguments, if it is one that changes the repository's state."""
+    rest = iter(words)
+    for word in rest:
+        if word in _WITH_VALUE:
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word if word in _MUTATING else None
+    return None

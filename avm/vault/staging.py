@@ -1,0 +1,359 @@
+"""What is put where in the next commit: the bytes on disk, checked, and a copy of git's index.
+
+The git program stages into the copy: it applies filters and encodings and records the stat data,
+without which `git diff-files` would call the files modified. New objects go to a folder of their
+own first (git's quarantine): a file may change between our reading and git's, and what was never
+checked must not get into the repository.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from avm.base import memory_file, paths
+from avm.base.errors import RepositoryError
+from avm.vault import git
+from avm.vault.changes import Change, changes
+from avm.vault.files import Stamp
+from avm.vault.location import Vault
+from avm.vault.objects import FILE_MODE, Blob, Moved, Objects
+
+_EMPTY_BLOBS = (
+    "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+    "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
+)
+_LINK_MODE = 0o120000
+#: Beyond this many paths git lists its whole index, which is quicker than to match each.
+_MOST_PATHS = 64
+#: Files over this are read by git alone; what stands in their first megabyte is checked.
+_MOST_IN_MEMORY = 64 * 1024 * 1024
+_CHECKED_BYTES = 1024 * 1024
+#: A file read less than this after its stamp may change again within it (git's racy rule).
+_RACY_NS = 2_000_000_000
+
+#: Why the content of a path is held back from git; None if it is not. The bytes are at most
+#: `_CHECKED_BYTES`.
+Check = Callable[[str, bytes], str | None]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What goes into trees at each path (None: out of them), which paths cannot be staged and why,
+    and which memories lost their front matter to the bytes that are staged."""
+
+    blobs: dict[str, Blob | None]
+    refused: dict[str, str]
+    dropped_front: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A path's bytes as they were read; `stamp` tells later versions. `raw` is None if it is too
+    long to be held in memory."""
+
+    raw: bytes | None
+    head: bytes
+    stamp: Stamp
+    mode: int
+
+
+def changes_of(
+    vault: Vault, objects: Objects, head: str | None, names: Collection[str]
+) -> list[Change]:
+    """What `changes` says, for `names` alone and without a look at every other file.
+
+    A path that is as HEAD has it may be among it where git converts what it stores. Raises
+    RepositoryError.
+    """
+    indexed = index_entries(vault, vault.git_index, names)
+    committed = objects.entries(head, names)
+    ignored = objects.ignored([name for name in names if name not in indexed])
+    found: list[Change] = []
+    odd: list[str] = []
+    for name in names:
+        entries = indexed.get(name, [])
+        exists = _exists(vault, name)
+        if any(stage for _, stage in entries):
+            found.append(Change(name, "changed", staged=True, unmerged=True))
+        elif not entries:
+            if name in committed:
+                found.append(Change(name, "deleted", staged=True))
+            elif exists and name not in ignored and not _in_nested_repository(vault, name):
+                found.append(Change(name, "added", staged=False))
+        elif name not in committed and entries[0][0][0] in _EMPTY_BLOBS:
+            odd.append(name)  # `git add -N`, or an empty file that was added
+        elif entries[0][0] != committed.get(name):
+            found.append(Change(name, "changed" if exists else "deleted", staged=True))
+        elif not exists:
+            found.append(Change(name, "deleted", staged=False))
+        elif blob_on_disk(vault, name, like=entries[0][0][0]) != entries[0][0]:
+            found.append(Change(name, "changed", staged=False))
+    return found + (changes(vault, odd) if odd else [])
+
+
+def index_entries(
+    vault: Vault, index: Path, names: Collection[str]
+) -> dict[str, list[tuple[Blob, int]]]:
+    """The entries of `names` in an index file: blob and stage (0, or 1 to 3 in a conflict)."""
+    few = names if len(names) <= _MOST_PATHS else ()
+    args = ("--literal-pathspecs", "ls-files", "-s", "-z", "--", *few)
+    listed = git.run(vault.root, args, env={"GIT_INDEX_FILE": str(index)}).stdout
+    wanted = set(names)
+    found: dict[str, list[tuple[Blob, int]]] = {}
+    for line in listed.split(b"\0"):
+        facts, _, raw = line.partition(b"\t")
+        name = os.fsdecode(raw)
+        if name in wanted:
+            mode, blob, stage = facts.decode().split(" ")
+            found.setdefault(name, []).append(((blob, int(mode, 8)), int(stage)))
+    return found
+
+
+def blob_on_disk(vault: Vault, rel: str, like: str) -> Blob | None:
+    """What git would store of `rel` if it converts nothing; None if it is no file that is read.
+
+    `like` is another id of the repository (avm.vault.git.blob_id).
+    """
+    source = _read(vault, rel)
+    if source is None or source.raw is None:
+        return None
+    return git.blob_id(source.raw, like), source.mode
+
+
+def _read(vault: Vault, name: str) -> _Source | None:
+    place = vault.path(name)
+    try:
+        status = place.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            target = os.fsencode(os.readlink(place))
+            return _Source(target, target, Stamp.of(status), _LINK_MODE)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        with place.open("rb") as file:
+            status = os.fstat(file.fileno())
+            whole = status.st_size <= _MOST_IN_MEMORY
+            data = file.read() if whole else file.read(_CHECKED_BYTES)
+    except OSError:
+        return None
+    mode = 0o100755 if status.st_mode & 0o100 else FILE_MODE
+    head = data[:_CHECKED_BYTES]
+    return _Source(data if whole else None, head, Stamp.of(status), mode)
+
+
+class Stager:
+    """Stages changed paths of one vault into a copy of git's index."""
+
+    def __init__(self, vault: Vault, objects: Objects, check: Check) -> None:
+        self._vault = vault
+        self._objects = objects
+        self._check = check
+
+    def held(self, names: Collection[str]) -> dict[str, str]:
+        """Those of `names` whose content is held back from git, and why."""
+        found = {}
+        for name in names:
+            source = _read(self._vault, name)
+            reason = self._check(name, source.head) if source else None
+            if reason:
+                found[name] = reason
+        return found
+
+    def stage(
+        self,
+        copy: Path,
+        current: Sequence[str],
+        earlier: Mapping[str, str],
+        committed: Mapping[str, Blob],
+    ) -> Staged:
+        """Stage `current` paths as on disk; of `earlier` ones that are not, the blob given.
+
+        `copy` is made from git's index. A path that git cannot add (its filter fails, it cannot be
+        read) or whose content is held back stays as it was in the index, with the reason. Raises
+        Moved if a file changed while git read it.
+        """
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            # With its time: git tells by it which entries are too young to trust their stat data.
+            shutil.copy2(self._vault.git_index, copy)
+        gone, kept, refused = self._sorted(current)
+        # git refuses to look beyond a link or at a folder to see that a file is gone: say so first.
+        refused |= self._update(copy, ("--force-remove",), gone)
+        with self._quarantine() as (env, keep):
+            refused |= self._update(copy, ("--add", "--remove"), sorted(kept), env)
+            blobs = self._blobs_of(copy, kept, refused)
+            keep()
+        blobs |= {name: None for name in gone if name not in refused}
+        before = {name: (blob, mode_of(name, committed)) for name, blob in earlier.items()}
+        self._put(copy, {name: before[name] for name in before if name not in blobs})
+        dropped = {
+            name
+            for name in kept.keys() & blobs.keys() & committed.keys()
+            if self._drops_front(name, kept[name], committed[name][0])
+        }
+        return Staged(blobs, refused, frozenset(dropped))
+
+    def _sorted(self, names: Sequence[str]) -> tuple[list[str], dict[str, _Source], dict[str, str]]:
+        """Paths that are gone; those that are there, read and stored; those that are held back."""
+        gone: list[str] = []
+        kept: dict[str, _Source] = {}
+        refused: dict[str, str] = {}
+        for name in names:
+            if self._is_gone(name):
+                gone.append(name)
+                continue
+            source = _read(self._vault, name)
+            if source is None:
+                refused[name] = "it cannot be read"
+            elif reason := self._check(name, source.head):
+                refused[name] = reason
+            else:
+                kept[name] = source
+                if source.raw is not None and self._is_verbatim(name, source):
+                    self._objects.write_blob(source.raw)
+        return gone, kept, refused
+
+    def _is_verbatim(self, name: str, source: _Source) -> bool:
+        return source.mode == _LINK_MODE or self._objects.is_verbatim(name)
+
+    def _blobs_of(
+        self, copy: Path, kept: Mapping[str, _Source], refused: Collection[str]
+    ) -> dict[str, Blob | None]:
+        """The blob that git staged for each path, which is that of the bytes we checked."""
+        now = time.time_ns()
+        found: dict[str, Blob | None] = {}
+        doubtful = []
+        for name, source in kept.items():
+            if name in refused:
+                continue
+            stamp = source.stamp
+            settled = max(stamp.mtime_ns, stamp.ctime_ns) < now - _RACY_NS
+            same = self._stamp(name) == stamp
+            if source.raw is not None and same and settled and self._is_verbatim(name, source):
+                found[name] = (git.blob_id(source.raw), source.mode)
+            else:
+                doubtful.append(name)
+        if not doubtful:
+            return found
+        entries = index_entries(self._vault, copy, doubtful)
+        for name in doubtful:
+            blob = entries[name][0][0] if name in entries else None
+            if blob is None or not self._is_of(blob[0], name, kept[name]):
+                raise Moved
+            found[name] = blob
+        return found
+
+    def _is_of(self, blob: str, name: str, source: _Source) -> bool:
+        """Whether git made `blob` of the bytes that were checked."""
+        if source.raw is not None and git.blob_id(source.raw, blob) == blob:
+            return True
+        # By way of a filter, then: if the bytes are still the same, they were in between.
+        again = _read(self._vault, name)
+        return again is not None and (again.raw, again.head) == (source.raw, source.head)
+
+    def _stamp(self, name: str) -> Stamp | None:
+        try:
+            return Stamp.of(self._vault.path(name).lstat())
+        except OSError:
+            return None
+
+    def _drops_front(self, name: str, source: _Source, before: str) -> bool:
+        """Whether a memory that had front matter is overwritten by bytes that have none."""
+        if source.raw is None or not paths.is_memory_name(paths.name_of(name)):
+            return False
+        if memory_file.split(source.raw).has_front:
+            return False
+        return memory_file.split(self._objects.read_blob(before)).has_front
+
+    def _is_gone(self, rel: str) -> bool:
+        place = self._vault.path(rel)
+        try:
+            is_folder = stat.S_ISDIR(place.lstat().st_mode)
+        except OSError:
+            return True
+        return is_folder or place.parent.resolve() != place.parent
+
+    def _update(
+        self,
+        copy: Path,
+        how: tuple[str, ...],
+        names: Sequence[str],
+        env: Mapping[str, str] | None = None,
+    ) -> dict[str, str]:
+        """Run `git update-index` on the copy; one bad file holds up no other. Returns the bad ones
+        and why."""
+        if not names:
+            return {}
+        feed = b"".join(os.fsencode(name) + b"\0" for name in names)
+        args = ("update-index", *how, "-z", "--stdin")
+        variables = {**(env or {}), "GIT_INDEX_FILE": str(copy)}
+        try:
+            git.run(self._vault.root, args, stdin=feed, env=variables)
+        except RepositoryError as err:
+            if len(names) == 1:
+                return {names[0]: str(err)}
+            half = len(names) // 2
+            refused = self._update(copy, how, names[:half], env)
+            return refused | self._update(copy, how, names[half:], env)
+        return {}
+
+    def _put(self, copy: Path, blobs: Mapping[str, Blob]) -> None:
+        """Set entries of the copy to blobs that are not those on disk."""
+        feed = b"".join(
+            f"{mode:06o} {blob}\t".encode() + os.fsencode(name) + b"\0"
+            for name, (blob, mode) in blobs.items()
+        )
+        if feed:
+            args = ("update-index", "--add", "--replace", "-z", "--index-info")
+            git.run(self._vault.root, args, stdin=feed, env={"GIT_INDEX_FILE": str(copy)})
+
+    @contextlib.contextmanager
+    def _quarantine(self) -> Iterator[tuple[dict[str, str], Callable[[], None]]]:
+        """The variables under which git puts new objects aside, and the function that takes them
+        in; without that call they go."""
+        real = self._vault.common_dir / "objects"
+        folder = self._vault.git_state / f"objects.{os.getpid()}"
+        (folder / "info").mkdir(parents=True, exist_ok=True)
+        (folder / "info" / "alternates").write_text(f"{real}\n", "utf-8", "surrogateescape")
+
+        def keep() -> None:
+            # A pack's index comes last: with it the pack counts.
+            for place in sorted(folder.rglob("*"), key=lambda place: place.suffix == ".idx"):
+                inside = place.relative_to(folder)
+                if place.is_file() and inside.parts[0] != "info":
+                    target = real / inside
+                    target.parent.mkdir(exist_ok=True)
+                    os.replace(place, target)
+
+        try:
+            yield {"GIT_OBJECT_DIRECTORY": str(folder)}, keep
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def mode_of(name: str, committed: Mapping[str, Blob]) -> int:
+    """The mode of an earlier version, of which only the content is known."""
+    return committed[name][1] if name in committed else FILE_MODE
+
+
+def _exists(vault: Vault, rel: str) -> bool:
+    try:
+        mode = vault.path(rel).lstat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
+
+
+def _in_nested_repository(vault: Vault, rel: str) -> bool:
+    folder = paths.parent(rel)
+    while folder:
+        if os.path.lexists(vault.path(folder) / ".git"):
+            return True
+        folder = paths.parent(folder)
+    return False
