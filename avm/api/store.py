@@ -21,7 +21,8 @@ from avm.vault.background import BackgroundCommitter
 from avm.vault.committer import Committer, Report
 from avm.vault.files import Stamp
 from avm.vault.location import Vault
-from avm.vault.rescue import keep_text, set_aside
+from avm.vault.rescue import set_aside
+from avm.vault.versions import Versions
 
 #: Enough of a file to hold the longest front matter that is read.
 _HEAD_BYTES = memory_file.MAX_FRONT_BYTES + 1024
@@ -35,12 +36,17 @@ class Store:
         self.config = config
         self.index = Index(vault)
         self.semantic = Semantic(vault, config, self.index, waiting)
-        self.committer = Committer(vault, config)
+        self.committer = Committer(vault, config, self._held_back)
         self._authors = Authors(vault)
+        self.versions = Versions(vault, self._authors, self._held_back)
         self._background: BackgroundCommitter | None = None
         self._starting = threading.Lock()
         self._held: Callable[[], Collection[str]] = tuple
         self._endings: dict[str, tuple[Stamp, float | None]] = {}
+
+    def _held_back(self, rel: str, raw: bytes) -> str | None:
+        """Why the content of a path stays out of git; None if it does not."""
+        return None
 
     def now(self) -> float:
         """Seconds since the epoch, by AVM's clock."""
@@ -51,7 +57,9 @@ class Store:
         with self._starting:
             if self._background is None:
                 self._held = held
-                self._background = BackgroundCommitter(self.vault, self.config, held)
+                self._background = BackgroundCommitter(
+                    self.vault, self.config, self.committer, held
+                )
                 self._background.start()
 
     def close(self) -> Report | None:
@@ -82,8 +90,11 @@ class Store:
             raise _cannot_write(rel, err) from None
         return True
 
-    def replace(self, rel: str, data: bytes) -> None:
-        """Write a whole file over what is there. Raises AccessError, ExistsError, UsageError."""
+    def replace(self, rel: str, data: bytes, agent: str | None) -> None:
+        """Write a whole file over what is there, for `agent`.
+
+        Raises AccessError, ExistsError, UsageError.
+        """
         target = self._place(rel)
         try:
             if target.is_symlink():
@@ -91,28 +102,25 @@ class Store:
                 raise AccessError(f"{shown} is a symbolic link: AVM does not write to it")
             if target.is_dir():
                 raise ExistsError(f"{paths.display(rel)} is a folder")
-            self.before_change(rel)
+            self.before_change(rel, agent)
             atomic.replace(target, data, fsync=self.config.fsync)
         except OSError as err:
             raise _cannot_write(rel, err) from None
 
-    def before_change(self, rel: str) -> None:
-        """Before the text at `rel` gives way: move an expired memory aside, wherever it is; else
-        keep text in `memory/` as a git blob unless git has it."""
+    def before_change(self, rel: str, agent: str | None, *, leaving: bool = False) -> None:
+        """Before the text at `rel` gives way to what `agent` writes, or with `leaving` goes.
+
+        Moves an expired memory aside, wherever it is; keeps text in `memory/` that no commit holds.
+        """
         status = files.regular_file(self.vault, rel)
         if status is None:
             return
         if self.has_ended(rel, status):
             set_aside(self.vault, rel)
-        elif status.st_size and files.is_below_memory(rel):
-            keep_text(self.vault, rel)
-
-    def commit_others(self, rel: str, agent: str | None) -> None:
-        """Before `agent` writes to `rel`: if another's write to it waits, commit that as theirs."""
-        if files.is_below_memory(rel) and self._authors.size():
-            writers = [entry.agent for entry in self._authors.read()[0] if entry.path == rel]
-            if writers and writers[-1] != agent:
-                self.committer.commit(now=True, held=self._held())
+        elif status.st_size:
+            self.versions.close(rel, agent, leaving=leaving)
+            if not leaving:
+                self.versions.keep(rel)
 
     def ends(self, rel: str, status: os.stat_result | None = None) -> float | None:
         """When the memory at `rel` expires, None if it does not; exact for the bytes on disk.

@@ -64,8 +64,7 @@ class Writing(Viewed):
         """
         rel = self._writable(path)
         existed = files.regular_file(self.store.vault, rel) is not None
-        self.store.commit_others(rel, self.viewer.agent)
-        self.store.replace(rel, values.data(text))
+        self.store.replace(rel, values.data(text), self.viewer.agent)
         self.wrote(rel, "edit" if existed else "remember")
 
     def forget(self, path: str) -> None:
@@ -73,6 +72,7 @@ class Writing(Viewed):
         rel = self._existing(path)
         if not self.viewer.can_write(rel):
             raise AccessError(f"{paths.display(rel)}: {self._who()} may not remove it")
+        self.store.before_change(rel, self.viewer.agent, leaving=True)
         try:
             os.unlink(self.store.vault.path(rel))
         except FileNotFoundError:

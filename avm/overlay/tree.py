@@ -135,9 +135,10 @@ class Tree:
         self._check_shown(rel, status)
         if flags & _WRITING:
             self._check_writable(rel)
-            self._view.store.commit_others(rel, self._view.viewer.agent)
             if flags & os.O_TRUNC:
-                self._view.store.before_change(rel)
+                self._give_way(rel)
+            else:
+                self._view.store.versions.close(rel, self._view.viewer.agent)
         fd = os.open(rel, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
         if flags & os.O_TRUNC:
             self._wrote(rel, "edit")
@@ -162,7 +163,7 @@ class Tree:
             return
         status = self._existing_to_change(rel)
         if size < status.st_size:
-            self._view.store.before_change(rel)
+            self._give_way(rel)
         fd = os.open(rel, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
         try:
             os.ftruncate(fd, size)
@@ -177,7 +178,9 @@ class Tree:
 
     def unlink(self, path: str) -> None:
         """Remove a file."""
-        os.unlink(self._place_to_change(path[1:]), dir_fd=self._root)
+        place = self._place_to_change(path[1:])
+        self._give_way(path[1:], leaving=True)
+        os.unlink(place, dir_fd=self._root)
         self._wrote(path[1:], "forget")
 
     # Names
@@ -198,6 +201,7 @@ class Tree:
         source, target = old[1:], new[1:]
         if is_hidden_file(target):
             self._existing_to_change(source)
+            self._give_way(source, leaving=True)
             os.rename(source, self._hidden.place(target), src_dir_fd=self._root)
             self._wrote(source, "forget")
             return
@@ -208,7 +212,9 @@ class Tree:
         moved = [""]
         if stat.S_ISDIR(status.st_mode):
             moved = [f"/{name}" for name in self._files_below(source)]
-        self._view.store.before_change(target)
+        self._give_way(target)
+        for tail in moved:
+            self._view.store.versions.close(source + tail, self._view.viewer.agent)
         os.rename(source, target, src_dir_fd=self._root, dst_dir_fd=self._root)
         self._moved(source, target)
         for tail in moved:
@@ -278,6 +284,10 @@ class Tree:
         self._existing_to_change(rel)
         return rel
 
+    def _give_way(self, rel: str, *, leaving: bool = False) -> None:
+        """Before the text at `rel` is cut, replaced or, with `leaving`, removed."""
+        self._view.store.before_change(rel, self._view.viewer.agent, leaving=leaving)
+
     def _make_way(self, rel: str) -> None:
         """Before a name is made: may it be, its placeholder folders, an expired file in its way."""
         if asked_by(rel):
@@ -290,7 +300,7 @@ class Tree:
             os.makedirs(self._vault.path(folder), exist_ok=True)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             if self._view.store.has_ended(rel, self._lstat(rel)):
-                self._view.store.before_change(rel)
+                self._give_way(rel)
 
     def _lists(self, rel: str, entry: os.DirEntry[str]) -> bool:
         name = entry.name
@@ -351,7 +361,7 @@ class Tree:
 
         def shrinking(size: int) -> None:
             if size < os.fstat(fd).st_size and self._has_name(fd, opened.rel):
-                self._view.store.before_change(opened.rel)
+                self._give_way(opened.rel)
 
         def wrote() -> None:
             self._wrote(opened.rel, "edit")

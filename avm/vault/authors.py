@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,6 +40,9 @@ class Authors:
     def __init__(self, vault: Vault) -> None:
         self._file: Path = vault.own_state / "authors.jsonl"
         self._lock: Path = vault.own_state / "authors.lock"
+        self._guard = threading.Lock()
+        self._seen: tuple[int, int] = (0, 0)  # inode and size of what `_open` was read from
+        self._open: dict[str, Entry] = {}
 
     def record(self, entry: Entry, *, fsync: bool = False) -> None:
         """Append one entry."""
@@ -60,6 +64,31 @@ class Authors:
             return [], 0
         size = data.rfind(b"\n") + 1
         return [entry for entry in map(_parse, data[:size].splitlines()) if entry], size
+
+    def open_version(self, path: str) -> Entry | None:
+        """The newest write to `path` that is in no commit and no earlier version, if there is one.
+
+        Reads only what was appended since the last call.
+        """
+        with self._guard:
+            try:
+                with self._file.open("rb") as journal:
+                    status = os.fstat(journal.fileno())
+                    inode, size = self._seen
+                    if status.st_ino != inode or status.st_size < size:
+                        size, self._open = 0, {}
+                    data = os.pread(journal.fileno(), status.st_size - size, size)
+            except FileNotFoundError:
+                self._seen, self._open = (0, 0), {}
+                return None
+            whole = data.rfind(b"\n") + 1
+            for entry in filter(None, map(_parse, data[:whole].splitlines())):
+                if entry.blob is None:
+                    self._open[entry.path] = entry
+                else:
+                    self._open.pop(entry.path, None)
+            self._seen = (status.st_ino, size + whole)
+            return self._open.get(path)
 
     def size(self) -> int:
         """The journal's size in bytes: 0 when nothing waits, else it tells whether it moved."""

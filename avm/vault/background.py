@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from avm.base.config import Config
 from avm.base.errors import AVMError
 from avm.vault.authors import Authors, Entry
+from avm.vault.changes import FRESH, OPEN
 from avm.vault.committer import Committer, Report
 from avm.vault.location import Vault
 from avm.vault.locks import try_lock
@@ -23,9 +24,8 @@ _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
 #: How often a round looks for the person's own edits, which no journal tells of.
 _PEOPLE_SECONDS = 60.0
-#: In a vault that never rests a round comes all the same, after so many quiet times: each path in
-#: it must have rested of its own.
-_MOST_QUIETS = 5
+#: How often a round looks again at what waits for the person: staged, in conflict, held back.
+_PATIENT_SECONDS = 10.0
 
 
 def lock_path(vault: Vault) -> Path:
@@ -41,12 +41,18 @@ class BackgroundCommitter:
     """
 
     def __init__(
-        self, vault: Vault, config: Config, held: Callable[[], Collection[str]] = tuple
+        self,
+        vault: Vault,
+        config: Config,
+        committer: Committer,
+        held: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._authors = Authors(vault)
-        self._committer = Committer(vault, config)
+        self._committer = committer
         self._lock_path = lock_path(vault)
         self._quiet: float = config["commit.quiet"].total_seconds()
+        self._max_wait: float = config["commit.max_wait"].total_seconds()
+        self._off: bool = config["commit.who"] == "off"
         self._held = held
         self._stop = threading.Event()
         self._lock: BaseFileLock | None = None
@@ -67,12 +73,12 @@ class BackgroundCommitter:
         seen: list[Entry] = []
         # Whoever found the lock held while we committed has left its writes to us: look again
         # after letting go, as long as there is something that a round can settle.
-        while flush and (left := self._authors.read()[0]) and left != seen:
+        while flush and not self._off and (left := self._authors.read()[0]) and left != seen:
             if not (self._lock or self._take_lock()):
                 break
             seen = left
             try:
-                report = self._committer.commit(now=True)
+                report = self._committer.commit(now=True, journalled=True)
             finally:
                 self._release()
         self._release()
@@ -88,28 +94,34 @@ class BackgroundCommitter:
         return self._lock is not None
 
     def _run(self) -> None:
-        seen, since, began = 0, time.monotonic(), time.monotonic()
-        people_at = began + _PEOPLE_SECONDS
+        clock = time.monotonic
+        seen, since, began, patient_until = 0, clock(), clock(), 0.0
+        people_at = clock() + _PEOPLE_SECONDS
         while not self._stop.wait(_POLL_SECONDS):
-            if self._lock is None and not self._take_lock():
+            if self._off or (self._lock is None and not self._take_lock()):
                 continue
-            size, now = self._authors.size(), time.monotonic()
+            size, now = self._authors.size(), clock()
             if size != seen:
-                began = began if seen else now
-                seen, since = size, now
-            rested = now - since >= self._quiet or now - began >= _MOST_QUIETS * self._quiet
-            ripe = size > 0 and rested
+                began = began if seen and not patient_until else now
+                seen, since, patient_until = size, now, 0.0
+            rested = now - since >= self._quiet or now - began >= self._max_wait
+            ripe = size > 0 and rested and now >= patient_until
             if not ripe and now < people_at:
                 continue
-            self._round()
-            seen, since, people_at = self._authors.size(), time.monotonic(), now + _PEOPLE_SECONDS
-            began = since
+            patient = self._round(people=now >= people_at)
+            if now >= people_at:
+                people_at = now + _PEOPLE_SECONDS
+            seen, since, began = self._authors.size(), clock(), clock()
+            patient_until = since + _PATIENT_SECONDS if patient else 0.0
 
-    def _round(self) -> None:
+    def _round(self, *, people: bool) -> bool:
+        """One round; True if all that is left waits for the person."""
         try:
-            report = self._committer.commit(held=self._held())
+            report = self._committer.commit(held=self._held(), journalled=not people)
         except (AVMError, OSError) as err:
             _log.warning("commit: %s", err)
-            return
+            return False
         if report.blocked:
             _log.info("commit waits: %s", report.blocked)
+            return False
+        return not {FRESH, OPEN} & set(report.waiting.values())

@@ -14,6 +14,7 @@ NOT_UTF8 = "its name is not UTF-8: rename it, or commit it with git"
 STAGED = "staged by you: git commit"
 CONFLICT = "merge conflict"
 FRESH = "still fresh"
+OPEN = "open for writing"
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def decide(
         if reason:
             waiting[path] = reason
         for number, (since, version) in enumerate(ripe, 1 - len(versions)):
-            item = Item(path, _op(change, version), version.blob)
+            item = Item(path, _op(change, version, first=version is versions[0]), version.blob)
             layers.setdefault(number, {}).setdefault(version.agent, []).append((since, item))
     groups = [
         Group(agent, tuple(item for _, item in sorted(rows, key=_by_time)))
@@ -191,7 +192,7 @@ def _ripe(
         return [], NOT_UTF8
     earlier = [(0.0, version) for version in versions[:-1]]
     if path in policy.held:
-        return earlier, "open for writing"
+        return earlier, OPEN
     journalled = last.entries
     seen = journalled[-1].at if journalled else stamps(change)
     since = policy.now if seen is None else seen
@@ -202,13 +203,13 @@ def _ripe(
     return [*earlier, (since, last)], ""
 
 
-def _op(change: Change, version: _Version) -> str:
+def _op(change: Change, version: _Version, *, first: bool) -> str:
     ops = [entry.op for entry in version.entries]
     if version.blob is not None:
         return "remember" if "remember" in ops else "edit"
     if change.kind == "deleted":
         return "forget"
-    if "remember" in ops or change.kind == "added":
+    if "remember" in ops or (first and change.kind == "added"):
         return "remember"
     # What only one command does (undo, restore) is told by its name.
     return ops[-1] if ops and ops[-1] != "forget" else "edit"

@@ -13,7 +13,7 @@ import os
 import random
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from avm.base.config import Config
@@ -251,7 +251,7 @@ class Committer:
                 elif item.path in staged.blobs:
                     put[item.path] = staged.blobs[item.path]
             put = {path: blob for path, blob in put.items() if at.get(path) != blob}
-            items = tuple(item for item in group.items if item.path in put)
+            items = tuple(_told(item, at) for item in group.items if item.path in put)
             if not items:
                 continue
             author = Signature(agent_identity(group.agent), *moment) if group.agent else committer
@@ -267,6 +267,11 @@ class Committer:
         if self._person is None or time.monotonic() > self._person[0]:
             self._person = time.monotonic() + _PERSON_SECONDS, person(self._vault.root)
         return self._person[1]
+
+
+def _told(item: Item, at: Mapping[str, Blob | None]) -> Item:
+    """The item, its operation corrected where the tree tells better: what was not there is new."""
+    return replace(item, op="remember") if item.op == "edit" and not at.get(item.path) else item
 
 
 class _AtWork(Exception):

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from avm.base.errors import RepositoryError
+from avm.base.paths import is_utf8
 from avm.vault.location import Vault
 from avm.vault.objects import Blob, Locked, Moved, Signature
 
@@ -47,7 +48,7 @@ class Libgit2Objects:
 
     def ignored(self, names: Collection[str]) -> set[str]:
         """Those of `names` that git's rules ignore."""
-        return {name for name in names if self._repo.path_is_ignored(name)}
+        return {name for name in names if is_utf8(name) and self._repo.path_is_ignored(name)}
 
     def is_verbatim(self, name: str) -> bool:
         """Whether git surely stores the bytes and the mode of this path as they are."""

@@ -11,18 +11,23 @@ from avm.base import paths
 from avm.base.errors import NotFoundError
 from avm.vault import files, git
 from avm.vault.location import Vault
+from avm.vault.staging import Check
 
 _NAME_CHARS = 50  # 200 bytes at most, of the 255 that a name may have
 
 
-def keep_text(vault: Vault, rel: str) -> None:
+def keep_text(vault: Vault, rel: str, check: Check) -> None:
     """Write the bytes of `rel` as a git blob unless git has them; `kept.jsonl` names the blob.
 
-    git prunes a blob that nothing points at after two weeks (gc.pruneExpire).
+    git prunes a blob that nothing points at after two weeks (gc.pruneExpire). Bytes that `check`
+    holds back from git are copied to `state/rescue/`.
     """
     try:
         raw = files.read(vault, rel)
     except NotFoundError:
+        return
+    if check(rel, raw):
+        set_copy_aside(vault, rel)
         return
     blob = git.blob_id(raw)
     if (vault.common_dir / "objects" / blob[:2] / blob[2:]).exists():
@@ -30,7 +35,12 @@ def keep_text(vault: Vault, rel: str) -> None:
     if git.run(vault.root, ("cat-file", "-e", blob), check=False).returncode == 0:
         return  # in a pack
     written = git.run(vault.root, ("hash-object", "-w", "--stdin"), stdin=raw)
-    record = {"path": rel, "blob": written.stdout.decode().strip(), "at": time.time()}
+    note_kept(vault, rel, written.stdout.decode().strip())
+
+
+def note_kept(vault: Vault, rel: str, blob: str) -> None:
+    """Name a blob in `kept.jsonl`."""
+    record = {"path": rel, "blob": blob, "at": time.time()}
     vault.own_state.mkdir(parents=True, exist_ok=True)
     with (vault.own_state / "kept.jsonl").open("a") as log:
         log.write(json.dumps(record) + "\n")
@@ -38,9 +48,21 @@ def keep_text(vault: Vault, rel: str) -> None:
 
 def set_aside(vault: Vault, rel: str) -> Path:
     """Move a file out of the work tree into `state/rescue/`; returns where it is."""
+    place = _place(vault, rel)
+    shutil.move(vault.path(rel), place)
+    return place
+
+
+def set_copy_aside(vault: Vault, rel: str) -> Path:
+    """Copy a file into `state/rescue/`; returns where the copy is."""
+    place = _place(vault, rel)
+    shutil.copy2(vault.path(rel), place)
+    place.chmod(0o600)
+    return place
+
+
+def _place(vault: Vault, rel: str) -> Path:
     folder = vault.own_state / "rescue"
     folder.mkdir(parents=True, exist_ok=True)
     # The end of the name, so that with the time before it the file system takes it.
-    place = folder / f"{time.time_ns()}-{paths.name_of(rel)[-_NAME_CHARS:]}"
-    shutil.move(vault.path(rel), place)
-    return place
+    return folder / f"{time.time_ns()}-{paths.name_of(rel)[-_NAME_CHARS:]}"

@@ -107,6 +107,8 @@ def test_every_key_is_documented_with_variable_and_default() -> None:
         shown = key.default
         if isinstance(shown, timedelta):
             assert key.read(default.strip("`")) == shown
+        elif isinstance(shown, bool):
+            assert default == f"`{str(shown).lower()}`"
         elif shown is not None:
             assert default == f"`{shown}`"
     for mode in config.SEMANTIC_MODES:

@@ -20,7 +20,7 @@ from conftest import run_avm, wait_for
 from avm.fuse.platform import here
 
 #: The model would cost every mount that is asked something six seconds of two processors.
-QUICK = {"AVM_SEMANTIC": "off", "AVM_COMMIT_QUIET": "0.1s"}
+QUICK = {"AVM_COMMIT_MAX_WAIT": "1s", "AVM_SEMANTIC": "off", "AVM_COMMIT_QUIET": "0.1s"}
 
 
 @dataclass(frozen=True)

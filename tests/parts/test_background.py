@@ -15,6 +15,7 @@ from vault_helpers import assert_clean, committed, note, private, put, python, r
 from avm.base.config import Config
 from avm.vault.authors import Authors
 from avm.vault.background import BackgroundCommitter
+from avm.vault.committer import Committer
 from avm.vault.init import make
 from avm.vault.location import Vault
 from avm.vault.locks import try_lock
@@ -35,7 +36,7 @@ def running(
     vault: Vault, config: Config, held: Callable[[], Collection[str]] = tuple
 ) -> Iterator[BackgroundCommitter]:
     """A background committer that ends without committing unless the test ended it."""
-    background = BackgroundCommitter(vault, config, held)
+    background = BackgroundCommitter(vault, config, Committer(vault, config), held)
     background.start()
     try:
         yield background
@@ -185,11 +186,13 @@ from avm.base import atomic
 from avm.base.config import Config
 from avm.vault.authors import Authors, Entry
 from avm.vault.background import BackgroundCommitter
+from avm.vault.committer import Committer
 from avm.vault.location import open_vault
 
 root, name = sys.argv[1:]
 vault = open_vault(Path(root))
-background = BackgroundCommitter(vault, Config({"commit.quiet": timedelta(hours=1)}))
+config = Config({"commit.quiet": timedelta(hours=1)})
+background = BackgroundCommitter(vault, config, Committer(vault, config))
 background.start()
 print("ready", flush=True)
 sys.stdin.readline()

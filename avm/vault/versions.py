@@ -1,0 +1,89 @@
+"""Telling apart what different writers made of one path before any of it was committed.
+
+Before a second author writes over the first one's text, or the text is removed, it goes to git as a
+blob and the journal says whose it is: the next round of commits begins with that version.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from avm.base import paths
+from avm.base.errors import NotFoundError
+from avm.vault import files, git
+from avm.vault.authors import Authors, Entry
+from avm.vault.location import Vault
+from avm.vault.objects import Objects, open_objects
+from avm.vault.repository import Detached, branch
+from avm.vault.rescue import keep_text, note_kept, set_copy_aside
+from avm.vault.staging import Check, blob_on_disk
+
+
+class Versions:
+    """The versions of one vault's paths, for any number of threads."""
+
+    def __init__(self, vault: Vault, authors: Authors, check: Check) -> None:
+        self._vault = vault
+        self._authors = authors
+        self._check = check
+        self._guard = threading.Lock()
+        self._objects: Objects | None = None
+
+    def close(self, rel: str, agent: str | None, *, leaving: bool = False) -> None:
+        """Before `agent` changes the text at `rel`: note it as a version if it is another's and in
+        no commit; with `leaving` (it is removed, or another file takes its name), whoever's it is.
+
+        Raises RepositoryError.
+        """
+        if not files.is_below_memory(rel) or not _is_committed_name(rel):
+            return
+        status = files.regular_file(self._vault, rel)
+        if status is None or not status.st_size:
+            return
+        open_now = self._authors.open_version(rel)
+        writer = open_now.agent if open_now else None
+        if writer == agent and not leaving:
+            return
+        try:
+            raw = files.read(self._vault, rel)
+        except NotFoundError:
+            return
+        if self._is_at_head(rel):
+            return
+        if self._check(rel, raw):
+            set_copy_aside(self._vault, rel)
+            return
+        stored = git.run(
+            self._vault.root, ("hash-object", "-w", f"--path={rel}", "--stdin"), stdin=raw
+        )
+        blob = stored.stdout.decode().strip()
+        note_kept(self._vault, rel, blob)
+        at = open_now.at if open_now else time.time()
+        self._authors.record(Entry(rel, writer, "edit", at, blob))
+
+    def keep(self, rel: str) -> None:
+        """Keep the text at `rel` aside, whoever's it is, unless git has it; it becomes no version.
+
+        Raises RepositoryError.
+        """
+        if files.is_below_memory(rel):
+            keep_text(self._vault, rel, self._check)
+
+    def _is_at_head(self, rel: str) -> bool:
+        try:
+            _, oid = branch(self._vault)
+        except Detached as at:
+            oid = str(at)
+        with self._guard:
+            if self._objects is None:
+                self._objects = open_objects(self._vault)
+            committed = self._objects.entries(oid, [rel]).get(rel)
+        if committed is None:
+            return False
+        now = blob_on_disk(self._vault, rel, like=committed[0])
+        return now is not None and now[0] == committed[0]
+
+
+def _is_committed_name(rel: str) -> bool:
+    return paths.is_utf8(rel) and not paths.is_editor_name(paths.name_of(rel))
