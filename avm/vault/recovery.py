@@ -17,6 +17,7 @@ from avm.base import atomic
 from avm.base.errors import RepositoryError
 from avm.vault import git
 from avm.vault.location import Vault
+from avm.vault.staging import empty_quarantine
 
 #: git writes into a lock of its own at once: one that is empty for so long is nobody's.
 _LIVING_SECONDS = 0.1
@@ -57,12 +58,13 @@ def recover(vault: Vault) -> None:
         # A note cut short was written before any lock was taken; a ref that git cannot resolve was
         # never moved: the lock, if it is ours, goes below.
         _drop_own_lock(vault, lock)
-    for pattern in ("index.*", "objects.*", "tree.*"):
+    for pattern in ("index.*", "tree.*"):
         for leftover in vault.git_state.glob(pattern):
             if leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 leftover.unlink(missing_ok=True)  # a killed committer's git may still rename it
+    empty_quarantine(vault)
     forget(vault)
 
 

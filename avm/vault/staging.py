@@ -19,7 +19,7 @@ from pathlib import Path
 
 from avm.base import memory_file, paths
 from avm.base.errors import RepositoryError
-from avm.vault import git
+from avm.vault import git, index_file
 from avm.vault.changes import Change, changes
 from avm.vault.files import Stamp
 from avm.vault.location import Vault
@@ -29,9 +29,9 @@ _EMPTY_BLOBS = (
     "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
     "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
 )
+#: Where in AVM's state new objects are put aside. Under the committers' mutex there is one user.
+QUARANTINE = "quarantine"
 _LINK_MODE = 0o120000
-#: Beyond this many paths git lists its whole index, which is quicker than to match each.
-_MOST_PATHS = 64
 #: Files over this are read by git alone; what stands in their first megabyte is checked.
 _MOST_IN_MEMORY = 64 * 1024 * 1024
 _CHECKED_BYTES = 1024 * 1024
@@ -72,7 +72,7 @@ def changes_of(
     A path that is as HEAD has it may be among it where git converts what it stores. Raises
     RepositoryError.
     """
-    indexed = index_entries(vault, vault.git_index, names)
+    indexed = index_file.entries(vault, vault.git_index, names)
     committed = objects.entries(head, names)
     ignored = objects.ignored([name for name in names if name not in indexed])
     found: list[Change] = []
@@ -96,24 +96,6 @@ def changes_of(
         elif blob_on_disk(vault, name, like=entries[0][0][0]) != entries[0][0]:
             found.append(Change(name, "changed", staged=False))
     return found + (changes(vault, odd) if odd else [])
-
-
-def index_entries(
-    vault: Vault, index: Path, names: Collection[str]
-) -> dict[str, list[tuple[Blob, int]]]:
-    """The entries of `names` in an index file: blob and stage (0, or 1 to 3 in a conflict)."""
-    few = names if len(names) <= _MOST_PATHS else ()
-    args = ("--literal-pathspecs", "ls-files", "-s", "-z", "--", *few)
-    listed = git.run(vault.root, args, env={"GIT_INDEX_FILE": str(index)}).stdout
-    wanted = set(names)
-    found: dict[str, list[tuple[Blob, int]]] = {}
-    for line in listed.split(b"\0"):
-        facts, _, raw = line.partition(b"\t")
-        name = os.fsdecode(raw)
-        if name in wanted:
-            mode, blob, stage = facts.decode().split(" ")
-            found.setdefault(name, []).append(((blob, int(mode, 8)), int(stage)))
-    return found
 
 
 def blob_on_disk(vault: Vault, rel: str, like: str) -> Blob | None:
@@ -241,7 +223,7 @@ class Stager:
                 doubtful.append(name)
         if not doubtful:
             return found
-        entries = index_entries(self._vault, copy, doubtful)
+        entries = index_file.entries(self._vault, copy, doubtful)
         for name in doubtful:
             blob = entries[name][0][0] if name in entries else None
             if blob is None or not self._is_of(blob[0], name, kept[name]):
@@ -318,23 +300,38 @@ class Stager:
         """The variables under which git puts new objects aside, and the function that takes them
         in; without that call they go."""
         real = self._vault.common_dir / "objects"
-        folder = self._vault.git_state / f"objects.{os.getpid()}"
-        (folder / "info").mkdir(parents=True, exist_ok=True)
-        (folder / "info" / "alternates").write_text(f"{real}\n", "utf-8", "surrogateescape")
+        folder = self._vault.git_state / QUARANTINE
+        known = folder / "info" / "alternates"
+        if not known.exists():
+            known.parent.mkdir(parents=True, exist_ok=True)
+            known.write_text(f"{real}\n", "utf-8", "surrogateescape")
 
         def keep() -> None:
             # A pack's index comes last: with it the pack counts.
-            for place in sorted(folder.rglob("*"), key=lambda place: place.suffix == ".idx"):
-                inside = place.relative_to(folder)
-                if place.is_file() and inside.parts[0] != "info":
-                    target = real / inside
-                    target.parent.mkdir(exist_ok=True)
-                    os.replace(place, target)
+            for place in sorted(_objects_in(folder), key=lambda place: place.suffix == ".idx"):
+                target = real / place.relative_to(folder)
+                target.parent.mkdir(exist_ok=True)
+                os.replace(place, target)
 
         try:
             yield {"GIT_OBJECT_DIRECTORY": str(folder)}, keep
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            empty_quarantine(self._vault)
+
+
+def empty_quarantine(vault: Vault) -> None:
+    """Remove what was put aside and not taken in."""
+    folder = vault.git_state / QUARANTINE
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(folder):
+            if name != "info":
+                shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _objects_in(folder: Path) -> Iterator[Path]:
+    for below in folder.iterdir():
+        if below.name != "info":
+            yield from (place for place in below.rglob("*") if place.is_file())
 
 
 def mode_of(name: str, committed: Mapping[str, Blob]) -> int:
