@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from avm.base.config import Config, hub_cache
 from avm.base.errors import ModelError
 from avm.embed.model_folder import MODEL_ID, find_model_folder, semantic_installed
-from avm.index.index import Index
-from avm.recall.candidates import QueryVector
 from avm.vault.location import Vault
 
 if TYPE_CHECKING:
     from avm.embed.worker_client import WorkerEmbedder
+    from avm.index.index import Index
+    from avm.recall.candidates import QueryVector
 
 _log = logging.getLogger(__name__)
 #: What a recall waits for its query's vector before it ranks by text.
@@ -82,6 +82,8 @@ class Semantic:
             return None
         if not semantic_installed():
             return None
+        from avm.recall.candidates import QueryVector
+
         timeout = _PATIENT_SECONDS if patient or always else _IMPATIENT_SECONDS
         try:
             if always:

@@ -8,9 +8,12 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from avm.base.paths import is_agent_name
 from avm.vault import git
 
 _IDENT = re.compile(r"(.*) <(.*)> \d+ [+-]\d{4}", re.DOTALL)
+#: `.invalid` (RFC 2606) belongs to nobody.
+_AGENTS = "@agents.avm.invalid"
 
 
 @dataclass(frozen=True)
@@ -48,5 +51,11 @@ def person(root: Path) -> Identity:
 
 
 def agent_identity(agent: str) -> Identity:
-    """The author of what `agent` wrote. `.invalid` (RFC 2606) belongs to nobody."""
-    return Identity(agent, f"{agent}@agents.avm.invalid")
+    """The author of what `agent` wrote."""
+    return Identity(agent, f"{agent}{_AGENTS}")
+
+
+def agent_of(email: str) -> str | None:
+    """The agent that an author's address belongs to, None for anybody else's."""
+    name = email.removesuffix(_AGENTS)
+    return name if name != email and is_agent_name(name) else None
