@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avm.api.semantic import Waiting
 from avm.api.store import Store
 from avm.api.view import AgentMemory, View
+from avm.api.waiting import Waiting
 from avm.base import config as configuration
 from avm.base.access import OWNER
 from avm.base.errors import AVMError, ExistsError, NoVaultError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from avm.api import values
 from avm.api.results import Hit, Info, Recalled, Stats
 from avm.api.viewed import Viewed, again_if_damaged, not_found
-from avm.base import memory_file, paths
+from avm.base import paths
 from avm.base.times import format_instant, instant_of
 from avm.recall.scoring import ScoringStrategy
 from avm.vault import files
@@ -115,6 +115,7 @@ class Reading(Viewed):
     @again_if_damaged
     def meta(self, path: str) -> dict[str, Any]:
         """Front matter and facts of a memory, ready for JSON. Raises NotFoundError."""
+        from avm.base import memory_file
         from avm.recall.links import Resolver
 
         rel = self._existing(path)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avm.api.semantic import Semantic, Waiting
-from avm.base import atomic, memory_file, paths
+from avm.api.waiting import Waiting
+from avm.base import atomic, paths
 from avm.base.config import Config
 from avm.base.errors import AccessError, AVMError, ExistsError, UsageError
 from avm.vault import files
@@ -22,13 +22,11 @@ from avm.vault.rescue import keep_text, set_aside
 from avm.vault.revisions import Revisions
 
 if TYPE_CHECKING:
+    from avm.api.semantic import Semantic
     from avm.index.index import Index
     from avm.vault.background import BackgroundCommitter
     from avm.vault.committer import Committer, Report
     from avm.vault.past import PastTrees
-
-#: Enough of a file to hold the longest front matter that is read.
-_HEAD_BYTES = memory_file.MAX_FRONT_BYTES + 1024
 
 
 class Store:
@@ -69,6 +67,8 @@ class Store:
         """The embedding model, as far as it is there."""
         with self._loading:
             if self._semantic is None:
+                from avm.api.semantic import Semantic
+
                 self._semantic = Semantic(self.vault, self.config, self.index, self._waiting)
             return self._semantic
 
@@ -198,9 +198,12 @@ class Store:
         return ends is not None and ends <= self.now()
 
     def _read_ending(self, rel: str) -> float | None:
+        from avm.base import memory_file
+
         try:
             with self.vault.path(rel).open("rb") as file:
-                head = file.read(_HEAD_BYTES)
+                # Enough to hold the longest front matter that is read.
+                head = file.read(memory_file.MAX_FRONT_BYTES + 1024)
         except OSError:
             return None
         if b"expires" not in head and b"ttl" not in head:

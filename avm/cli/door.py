@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from avm.api import AVM, View, open_avm
-from avm.api.semantic import INSTALL_HINT, Waiting
+from avm.api.waiting import Waiting
 from avm.base.errors import AVMError
 from avm.cli.places import Place, here
 
@@ -89,6 +89,8 @@ class Door:
 
     def mention_semantic(self) -> None:
         """Say once a vault, in one line, how to turn semantic search on where it is not there."""
+        from avm.api.semantic import INSTALL_HINT
+
         store = self.avm().store
         marker = store.vault.own_state / "semantic-mentioned"
         if store.config["semantic"] == "off" or marker.exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -60,6 +59,8 @@ def output(folder: Path, *args: str) -> str:
 
 def blob_id(raw: bytes) -> str:
     """git's id of a blob with these bytes, in hex (SHA-1 repositories)."""
+    import hashlib
+
     return hashlib.sha1(b"blob %d\0" % len(raw) + raw, usedforsecurity=False).hexdigest()
 
 

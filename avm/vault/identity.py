@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import re
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +41,9 @@ def person(root: Path) -> Identity:
     name, email = (match[1], match[2]) if done.returncode == 0 and match else ("", "")
     if name and email:
         return Identity(name, email)
+    import getpass
+    import socket
+
     try:
         login = getpass.getuser()
     except (KeyError, OSError):

@@ -28,7 +28,7 @@ _RAW = (
 _KINDS = {"A": "added", "D": "deleted"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Touch:
     """What a commit did to a path: `added`, `changed` or `deleted`; blob ids in hex, all zeros for
     none."""
@@ -38,7 +38,7 @@ class Touch:
     new: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Logged:
     """A commit. `time`: of the committer, in seconds since the epoch; `paths`: everything that
     differs from its first parent; `name`: what the path asked for was called then (None: all)."""

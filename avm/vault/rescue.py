@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 
@@ -38,6 +37,8 @@ def keep_text(vault: Vault, rel: str) -> None:
 
 def set_aside(vault: Vault, rel: str) -> Path:
     """Move a file out of the work tree into `state/rescue/`; returns where it is."""
+    import shutil
+
     folder = vault.own_state / "rescue"
     folder.mkdir(parents=True, exist_ok=True)
     # The end of the name, so that with the time before it the file system takes it.
