@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from avm.api import AVM, AgentMemory, Hit, Info, Remembered, Stats
+    from avm.api import AVM, AgentMemory, BlameLine, Commit, Hit, Info, Remembered, Stats
     from avm.base.errors import AVMError
     from avm.recall.scoring import ScoringStrategy
 
@@ -17,6 +17,8 @@ __version__ = "0.1.0"
 _PLACES = {
     "AVM": "avm.api",
     "AgentMemory": "avm.api",
+    "BlameLine": "avm.api",
+    "Commit": "avm.api",
     "Hit": "avm.api",
     "Info": "avm.api",
     "Remembered": "avm.api",
@@ -28,6 +30,8 @@ __all__ = [
     "AVM",
     "AVMError",
     "AgentMemory",
+    "BlameLine",
+    "Commit",
     "Hit",
     "Info",
     "Remembered",

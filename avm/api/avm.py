@@ -6,17 +6,18 @@ import os
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from avm.api.semantic import Waiting
 from avm.api.store import Store
 from avm.api.view import AgentMemory, View
+from avm.api.waiting import Waiting
 from avm.base import config as configuration
 from avm.base.access import OWNER
 from avm.base.errors import AVMError, ExistsError, NoVaultError
-from avm.vault import init
-from avm.vault.committer import Report
 from avm.vault.location import config_file, is_vault, open_vault, vault_around
+
+if TYPE_CHECKING:
+    from avm.vault.committer import Report
 
 
 class AVM(View):
@@ -91,6 +92,8 @@ def open_store(
     if not is_vault(root.resolve()):
         if not create:
             raise NoVaultError(f"no vault at {root}: avm init {root}")
+        from avm.vault import init
+
         try:
             init.make(root)
         except ExistsError:

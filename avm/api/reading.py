@@ -4,19 +4,19 @@ before it began."""
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avm.api import values
 from avm.api.results import Hit, Info, Recalled, Stats
 from avm.api.viewed import Viewed, again_if_damaged, not_found
-from avm.base import memory_file, paths
+from avm.base import paths
 from avm.base.times import format_instant, instant_of
-from avm.index.index import MemoryRow
-from avm.recall import candidates, packing, query
-from avm.recall.links import Resolver
 from avm.recall.scoring import ScoringStrategy
-from avm.recall.snippets import snippet
 from avm.vault import files
+
+if TYPE_CHECKING:
+    from avm.index.index import MemoryRow
+    from avm.recall.candidates import Candidate
 
 
 class Reading(Viewed):
@@ -47,6 +47,8 @@ class Reading(Viewed):
         folder: str = "",
     ) -> Recalled:
         """`recall` with its counts; `text` of the answer says so when nothing was found."""
+        from avm.recall import packing
+
         if max_tokens is None:
             max_tokens = self.store.config["recall.max_tokens"]
         budget = values.positive(max_tokens, "max_tokens")
@@ -60,9 +62,11 @@ class Reading(Viewed):
     @again_if_damaged
     def search(self, query: str, limit: int = 10, *, folder: str = "") -> list[Hit]:
         """The memories that match best, each with its best passage. Raises UsageError."""
+        from avm.recall.snippets import snippet
+
         limit = values.positive(limit, "limit")
         found, _ = self._candidates(query, ScoringStrategy.BALANCED, folder)
-        best: dict[int, candidates.Candidate] = {}
+        best: dict[int, Candidate] = {}
         for candidate in found:
             best.setdefault(candidate.memory.id, candidate)
         top = found[0].score if found and found[0].score > 0 else 1.0
@@ -111,6 +115,9 @@ class Reading(Viewed):
     @again_if_damaged
     def meta(self, path: str) -> dict[str, Any]:
         """Front matter and facts of a memory, ready for JSON. Raises NotFoundError."""
+        from avm.base import memory_file
+        from avm.recall.links import Resolver
+
         rel = self._existing(path)
         self.store.index.refresh()
         index = self.store.index
@@ -147,8 +154,10 @@ class Reading(Viewed):
 
     def _candidates(
         self, text: str, strategy: ScoringStrategy, folder: str
-    ) -> tuple[list[candidates.Candidate], str]:
+    ) -> tuple[list[Candidate], str]:
         """What answers `text`, best first, and what it was ranked by."""
+        from avm.recall import candidates, query
+
         text = values.question(text)
         where = self._filter(folder)
         index = self.store.index

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import enum
 import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avm.api.waiting import Waiting
 from avm.base.config import Config, hub_cache
 from avm.base.errors import ModelError
 from avm.embed.model_folder import MODEL_ID, find_model_folder, semantic_installed
-from avm.index.index import Index
-from avm.recall.candidates import QueryVector
 from avm.vault.location import Vault
 
 if TYPE_CHECKING:
     from avm.embed.worker_client import WorkerEmbedder
+    from avm.index.index import Index
+    from avm.recall.candidates import QueryVector
 
 _log = logging.getLogger(__name__)
 #: What a recall waits for its query's vector before it ranks by text.
@@ -29,18 +29,6 @@ _PATIENT_SECONDS = 60.0
 _WORTH_EMBEDDING = 256
 _BATCH = 64
 _BATCH_SECONDS = 120.0
-
-
-class Waiting(enum.Enum):
-    """What a process can afford for its queries' vectors, when the configuration says `auto`."""
-
-    #: A command: too short to start the model, unless text finds nothing.
-    COMMAND = "command"
-    #: A program that stays: starts the model at its first question, waits only if text finds
-    #: nothing.
-    LIBRARY = "library"
-    #: A mount: starts the model as well, and never waits: the kernel holds a folder meanwhile.
-    MOUNT = "mount"
 
 
 INSTALL_HINT = "semantic search is off: pip install 'avm-memory[semantic]', then avm index --wait"
@@ -82,6 +70,8 @@ class Semantic:
             return None
         if not semantic_installed():
             return None
+        from avm.recall.candidates import QueryVector
+
         timeout = _PATIENT_SECONDS if patient or always else _IMPATIENT_SECONDS
         try:
             if always:

@@ -8,37 +8,47 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from avm.api.semantic import Semantic, Waiting
-from avm.base import atomic, memory_file, paths
+from avm.api.waiting import Waiting
+from avm.base import atomic, paths
 from avm.base.config import Config
 from avm.base.errors import AccessError, AVMError, ExistsError, UsageError
-from avm.index.index import Index
-from avm.index.plan import is_racy
 from avm.vault import files
 from avm.vault.authors import Authors, Entry
-from avm.vault.background import BackgroundCommitter
-from avm.vault.committer import Committer, Report
 from avm.vault.files import Stamp
 from avm.vault.location import Vault
 from avm.vault.rescue import set_aside
-from avm.vault.versions import Versions
+from avm.vault.revisions import Revisions
 
-#: Enough of a file to hold the longest front matter that is read.
-_HEAD_BYTES = memory_file.MAX_FRONT_BYTES + 1024
+if TYPE_CHECKING:
+    from avm.api.semantic import Semantic
+    from avm.index.index import Index
+    from avm.vault.background import BackgroundCommitter
+    from avm.vault.committer import Committer, Report
+    from avm.vault.past import PastTrees
+    from avm.vault.versions import Versions
 
 
 class Store:
-    """One vault, opened, by the kind of process that `waiting` says."""
+    """One vault, opened, by the kind of process that `waiting` says.
+
+    The index, the model and the committer are loaded when they are first asked for: `avm log` needs
+    none of them, and they are half of a command's start.
+    """
 
     def __init__(self, vault: Vault, config: Config, waiting: Waiting) -> None:
         self.vault = vault
         self.config = config
-        self.index = Index(vault)
-        self.semantic = Semantic(vault, config, self.index, waiting)
-        self.committer = Committer(vault, config, self._held_back)
+        self.revisions = Revisions(vault)
+        self._waiting = waiting
         self._authors = Authors(vault)
-        self.versions = Versions(vault, self._authors, self._held_back)
+        self._index: Index | None = None
+        self._semantic: Semantic | None = None
+        self._committer: Committer | None = None
+        self._versions: Versions | None = None
+        self._trees: PastTrees | None = None
+        self._loading = threading.RLock()
         self._background: BackgroundCommitter | None = None
         self._starting = threading.Lock()
         self._held: Callable[[], Collection[str]] = tuple
@@ -48,6 +58,56 @@ class Store:
         """Why the content of a path stays out of git; None if it does not."""
         return None
 
+    @property
+    def index(self) -> Index:
+        """The index."""
+        with self._loading:
+            if self._index is None:
+                from avm.index.index import Index
+
+                self._index = Index(self.vault)
+            return self._index
+
+    @property
+    def semantic(self) -> Semantic:
+        """The embedding model, as far as it is there."""
+        with self._loading:
+            if self._semantic is None:
+                from avm.api.semantic import Semantic
+
+                self._semantic = Semantic(self.vault, self.config, self.index, self._waiting)
+            return self._semantic
+
+    @property
+    def committer(self) -> Committer:
+        """Who commits when asked to."""
+        with self._loading:
+            if self._committer is None:
+                from avm.vault.committer import Committer
+
+                self._committer = Committer(self.vault, self.config, self._held_back)
+            return self._committer
+
+    @property
+    def versions(self) -> Versions:
+        """What different writers made of one path."""
+        with self._loading:
+            if self._versions is None:
+                from avm.vault.versions import Versions
+
+                self._versions = Versions(self.vault, self._authors, self._held_back)
+            return self._versions
+
+    @property
+    def trees(self) -> PastTrees:
+        """The trees of past commits. A command reads a file or two; what stays reads many."""
+        with self._loading:
+            if self._trees is None:
+                from avm.vault.past import PastTrees
+
+                self._trees = PastTrees(self.vault, many=self._waiting is not Waiting.COMMAND)
+            return self._trees
+
     def now(self) -> float:
         """Seconds since the epoch, by AVM's clock."""
         return self.config.clock.timestamp()
@@ -56,6 +116,8 @@ class Store:
         """Start the committing thread, once; `held` names paths that are open for writing."""
         with self._starting:
             if self._background is None:
+                from avm.vault.background import BackgroundCommitter
+
                 self._held = held
                 self._background = BackgroundCommitter(
                     self.vault, self.config, self.committer, held
@@ -72,8 +134,10 @@ class Store:
                 background, self._background = self._background, None
             return background.stop() if background else None
         finally:
-            self.semantic.close()
-            self.index.close()
+            if self._semantic is not None:
+                self._semantic.close()
+            if self._index is not None:
+                self._index.close()
 
     def record(self, rel: str, agent: str | None, op: str) -> None:
         """Note who wrote `rel`, after the file is in place."""
@@ -138,6 +202,8 @@ class Store:
         cached = self._endings.get(rel)
         if cached is not None and cached[0] == stamp:
             return cached[1]
+        from avm.index.plan import is_racy
+
         checked_ns = time.time_ns()
         ends = self._read_ending(rel)
         if not is_racy(stamp, checked_ns):
@@ -150,9 +216,12 @@ class Store:
         return ends is not None and ends <= self.now()
 
     def _read_ending(self, rel: str) -> float | None:
+        from avm.base import memory_file
+
         try:
             with self.vault.path(rel).open("rb") as file:
-                head = file.read(_HEAD_BYTES)
+                # Enough to hold the longest front matter that is read.
+                head = file.read(memory_file.MAX_FRONT_BYTES + 1024)
         except OSError:
             return None
         if b"expires" not in head and b"ttl" not in head:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from avm.api.past import Past
 from avm.api.reading import Reading
 from avm.api.results import Status
 from avm.api.store import Store
@@ -12,10 +14,12 @@ from avm.api.viewed import again_if_damaged
 from avm.api.writing import Writing
 from avm.base import paths
 from avm.base.access import Viewer
-from avm.vault.committer import Report
+
+if TYPE_CHECKING:
+    from avm.vault.committer import Report
 
 
-class View(Writing, Reading):
+class View(Writing, Reading, Past):
     """What one viewer may do, and the vault as a whole, as far as this viewer sees it."""
 
     def commit(self, message: str | None = None) -> Report:

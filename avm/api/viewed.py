@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from avm.api.store import Store
 from avm.base import paths
 from avm.base.access import Viewer
 from avm.base.errors import AccessError, NotFoundError, UsageError
-from avm.index.database import IndexThrownAway
-from avm.index.text import Filter
 from avm.vault import files
+
+if TYPE_CHECKING:
+    from avm.index.text import Filter
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -22,6 +23,8 @@ def again_if_damaged(method: _Method) -> _Method:
 
     @functools.wraps(method)
     def asked(*args: Any, **named: Any) -> Any:
+        from avm.index.database import IndexThrownAway
+
         try:
             return method(*args, **named)
         except IndexThrownAway:
@@ -54,6 +57,8 @@ class Viewed:
         return {rel: text for rel, text in by_rel.items() if self.viewer.can_read(rel)}
 
     def _filter(self, folder: str) -> Filter:
+        from avm.index.text import Filter
+
         scope = paths.clean_rel(folder)
         if not paths.is_utf8(scope):
             raise UsageError(f"folder {folder!r}: no memory is in a folder whose name is not UTF-8")

@@ -9,7 +9,7 @@ from datetime import timedelta
 from avm.api import values
 from avm.api.results import Remembered
 from avm.api.viewed import Viewed, not_found
-from avm.base import memory_file, paths
+from avm.base import paths
 from avm.base.errors import AccessError, NotFoundError
 from avm.vault import files
 
@@ -36,6 +36,8 @@ class Writing(Viewed):
         The same title with the same text returns the memory that is there. Raises UsageError for a
         bad value, named.
         """
+        from avm.base import memory_file
+
         text = values.text(text)
         title = values.title(title)
         lifetime = values.ttl(ttl)
@@ -90,6 +92,8 @@ class Writing(Viewed):
         raise AccessError(f"{paths.display(base)}: too many memories of this title")
 
     def _has_body(self, rel: str, body: str) -> bool:
+        from avm.base import memory_file
+
         try:
             raw = files.read(self.store.vault, rel)
         except NotFoundError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -155,6 +154,8 @@ def runtime_folder() -> Path:
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     if base and os.access(base, os.W_OK):
         return Path(base) / "avm"
+    import tempfile
+
     own = Path(tempfile.gettempdir()) / f"avm-{os.getuid()}"
     own.mkdir(mode=0o700, exist_ok=True)
     status = own.lstat()

@@ -85,6 +85,12 @@ def display(rel: str) -> str:
     return "/" + rel.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+def printable(text: str) -> str:
+    """A text from anywhere on one line of a terminal: whatever could move its cursor is a `?`."""
+    shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else "?" for c in shown)
+
+
 def parent(rel: str) -> str:
     """The folder that holds `rel`; the root's is the root."""
     return rel.rpartition("/")[0]

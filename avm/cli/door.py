@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from avm.api import AVM, View, open_avm
-from avm.api.semantic import INSTALL_HINT, Waiting
+from avm.api.waiting import Waiting
 from avm.base.errors import AVMError
 from avm.cli.places import Place, here
 
@@ -57,6 +57,24 @@ class Door:
         """A PATH argument as a rel of the vault. Raises UsageError."""
         return self.place.rel(path, self.avm().store.vault.root)
 
+    def path_at(self, text: str, at: str | None = None) -> tuple[str, str | None]:
+        """PATH, or PATH@REV, as (rel, REV or None); `at` is REV given apart.
+
+        A whole name that exists wins, else it is split at the first `@` whose left side exists or
+        once did. Raises UsageError.
+        """
+        whole = self.rel(text)
+        if at is not None or "@" not in text:
+            return whole, at
+        view = self.view()
+        parts = text.split("@")
+        if not view.is_there(whole):
+            for number in range(1, len(parts)):
+                left, rev = "@".join(parts[:number]), "@".join(parts[number:])
+                if left and rev and view.ever_existed(rel := self.rel(left)):
+                    return rel, rev
+        return whole, None
+
     def close(self) -> None:
         """Commit what waits; a commit that cannot be made now is a warning: the file is safe."""
         if self._avm is None:
@@ -71,6 +89,8 @@ class Door:
 
     def mention_semantic(self) -> None:
         """Say once a vault, in one line, how to turn semantic search on where it is not there."""
+        from avm.api.semantic import INSTALL_HINT
+
         store = self.avm().store
         marker = store.vault.own_state / "semantic-mentioned"
         if store.config["semantic"] == "off" or marker.exists():
@@ -87,24 +107,32 @@ class Door:
 
 def shared(function: _Function) -> _Function:
     """The options of every verb: --vault, --agent, --json."""
+    return shared_but_agent(_AGENT(function))
 
-    def set_value(name: str) -> Callable[..., None]:
-        def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
-            if value:
-                setattr(ctx.find_object(Door), name, value)
 
-        return callback
+def shared_but_agent(function: _Function) -> _Function:
+    """The same for a verb whose --agent means something else: who acts is said before the verb."""
+    return _VAULT(_JSON(function))
 
-    for option in (
-        click.option("--json", is_flag=True, expose_value=False, callback=set_value("as_json"),
-                     help="Print JSON."),
-        click.option("--agent", metavar="NAME", expose_value=False, callback=set_value("agent"),
-                     help="Act for this agent."),
-        click.option("--vault", metavar="FOLDER", expose_value=False, callback=set_value("vault"),
-                     help="The vault."),
-    ):  # fmt: skip
-        function = option(function)
-    return function
+
+def _sets(name: str) -> Callable[..., None]:
+    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        if value:
+            setattr(ctx.find_object(Door), name, value)
+
+    return callback
+
+
+_JSON = click.option(
+    "--json", is_flag=True, expose_value=False, callback=_sets("as_json"), help="Print JSON."
+)
+_AGENT = click.option(
+    "--agent", metavar="NAME", expose_value=False, callback=_sets("agent"),
+    help="Act for this agent.",
+)  # fmt: skip
+_VAULT = click.option(
+    "--vault", metavar="FOLDER", expose_value=False, callback=_sets("vault"), help="The vault."
+)
 
 
 def say(text: str | bytes) -> None:

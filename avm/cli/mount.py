@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from avm.api.semantic import Waiting
+from avm.api.waiting import Waiting
 from avm.base.config import mount_registry
 from avm.cli.door import Door, shared
 

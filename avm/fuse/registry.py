@@ -7,7 +7,6 @@ mount point's hash and the server's number, so that two servers never write the 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from dataclasses import dataclass, replace
@@ -104,6 +103,8 @@ def _files(registry_dir: Path) -> list[Path]:
 
 
 def _file(registry_dir: Path, mountpoint: Path, pid: int) -> Path:
+    import hashlib
+
     name = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:16]
     return registry_dir / f"{name}-{pid}.json"
 

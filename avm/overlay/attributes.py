@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from dataclasses import dataclass
+
+_VIRTUAL_BIT = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +65,9 @@ class Entry:
     name: str
     inode: int
     mode: int
+
+
+def virtual_inode(rel: str) -> int:
+    """A number no real file has: the top bit set, the rest from the name."""
+    digest = hashlib.blake2b(rel.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest) | _VIRTUAL_BIT

@@ -5,7 +5,9 @@ one, colons included. The forms of a folder's node:
 
     :search   :search?words   :search?query=words&limit=5   :search:words+and+more,limit=5
 
-`+` and `%20` are blanks, `%2F` is a slash. A file's node is its name, a colon and the node's name.
+`+` and `%20` are blanks, `%2F` is a slash. A file's node is its name, a colon and the node's name,
+for some with a value after one more colon: `x.md:at:yesterday`. The first name of a path can be
+`:at:yesterday`: a folder, the whole tree as it was then.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 from avm.api import View
 
 _FOLDER_NODE = re.compile(r":([a-z]+)(?:([?:])(.*))?", re.DOTALL)
-_FILE_NODE = re.compile(r"(.+\.md):([a-z]+)", re.DOTALL | re.IGNORECASE)
+_FILE_NODE = re.compile(r"(.+?\.md):([a-z]+)(?::(.+))?", re.DOTALL | re.IGNORECASE)
+#: What the name of a folder of the past begins with.
+PAST = ":at:"
 #: Names that editors and compressors probe beside a file; an answer would mislead them.
 _PROBES = (",v", "~", ".swp", ".swo", ".swx", ".orig", ".bak", ".gz", ".bz2", ".xz")
 
@@ -27,18 +31,29 @@ _PROBES = (",v", "~", ".swp", ".swo", ".swx", ".orig", ".bak", ".gz", ".bz2", ".
 class Node:
     """A family of virtual nodes: its name, where it stands, its parameters, how it answers.
 
-    `place` is `folder` or `file`. `parameters` maps a parameter's name to what it means; with
-    `words` the parameter `query` may be given as bare words. `render(view, rel, arguments)` is
-    handed the folder or file that it is on and returns the text.
+    `place` is `folder`, `file`, or `root` for a folder in the root. `parameters` maps a parameter's
+    name to what it means; with `words` the parameter `query` may be given as bare words. `value` is
+    the parameter that a file's node is given after a second colon, and needs. `render(view, rel,
+    arguments)` is handed the folder or file that it is on and returns the text, or the bytes. With
+    `gone` a node also answers for a file that has expired, or that is gone and in git's history.
     """
 
     name: str
     place: str
     doc: str
     examples: tuple[str, ...]
-    render: Callable[[View, str, Mapping[str, str]], str]
+    render: Callable[[View, str, Mapping[str, str]], str | bytes]
     parameters: Mapping[str, str]
     words: bool = False
+    value: str | None = None
+    gone: bool = False
+
+    @property
+    def shown(self) -> str:
+        """How it is written in a table: `:tags`, `x.md:meta`, `x.md:at:REV`, `:at:REV/`."""
+        value = f":{self.value.upper()}" if self.value else ""
+        before, after = ("x.md" if self.place == "file" else ""), self.place == "root"
+        return f"{before}:{self.name}{value}" + ("/" if after else "")
 
 
 @dataclass(frozen=True)
@@ -59,9 +74,24 @@ def parse(name: str, nodes: Mapping[tuple[str, str], Node]) -> Asked | None:
         arguments = None if node is None else _arguments(node, match[2], match[3] or "")
         return None if node is None or arguments is None else Asked(node, "", arguments)
     if match := _FILE_NODE.fullmatch(name):
-        node = nodes.get(("file", match[2]))
-        return None if node is None else Asked(node, match[1], ())
+        return _of_file(nodes.get(("file", match[2])), match[1], match[3])
     return None
+
+
+def _of_file(node: Node | None, on: str, value: str | None) -> Asked | None:
+    if node is None or (value is None) != (node.value is None):
+        return None
+    arguments = () if value is None or node.value is None else ((node.value, unquote(value)),)
+    return Asked(node, on, arguments)
+
+
+def parse_past(rel: str) -> tuple[str, str] | None:
+    """(REV, the path in that tree) if the first name of `rel` is `:at:REV`, else None."""
+    first, _, below = rel.partition("/")
+    rev = first.removeprefix(PAST)
+    if not first.startswith(PAST) or not rev or first.endswith(_PROBES):
+        return None
+    return unquote(rev), below
 
 
 def _arguments(node: Node, mark: str | None, body: str) -> tuple[tuple[str, str], ...] | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat
 import threading
@@ -20,15 +19,15 @@ from pathlib import Path
 from avm.api import View
 from avm.base import paths
 from avm.base.errors import AccessError, UsageError
-from avm.overlay.attributes import Attributes, Entry
+from avm.overlay.attributes import Attributes, Entry, virtual_inode
 from avm.overlay.handle import Handle, RealHandle, TextHandle
 from avm.overlay.hidden import HiddenFiles, is_hidden_file
+from avm.overlay.past import PastFolders
 from avm.overlay.times import set_times
 from avm.overlay.virtual import Answers, asked_by, folder_exists, is_placeholder
 from avm.vault.files import is_below_memory
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND
-_VIRTUAL_BIT = 1 << 63
 
 
 class _Opened:
@@ -46,6 +45,7 @@ class Tree:
         self._vault = view.store.vault
         self._root = os.open(self._vault.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._answers = Answers(view)
+        self._past = PastFolders(view)
         self._hidden = HiddenFiles(self._vault.git_state / "hidden")
         self._born_ns = time.time_ns()
         self._writers: set[_Opened] = set()
@@ -70,6 +70,8 @@ class Tree:
     def attributes(self, path: str) -> Attributes:
         """What `lstat` says; the exact size for a virtual node."""
         rel = path[1:]
+        if self._past.holds(rel):
+            return self._past.attributes(rel)
         asked = asked_by(rel)
         if asked:
             return self._virtual(rel, len(self._answers.get(*asked)))
@@ -88,6 +90,8 @@ class Tree:
     def list(self, path: str) -> list[Entry]:
         """The names in a folder that exist for this viewer; no virtual node is listed."""
         rel = path[1:]
+        if self._past.holds(rel):
+            return self._past.list(rel)
         self._check_visible(rel)
         try:
             fd = self._open_folder(rel)
@@ -110,6 +114,8 @@ class Tree:
 
     def readlink(self, path: str) -> str:
         """Where a symbolic link points, as written."""
+        if self._past.holds(path[1:]):
+            return self._past.readlink(path[1:])
         self._check_visible(path[1:])
         return os.readlink(path[1:], dir_fd=self._root)
 
@@ -122,6 +128,10 @@ class Tree:
     def open(self, path: str, flags: int) -> Handle:
         """Open an existing file, or a virtual node's answer as it is now."""
         rel = path[1:]
+        if self._past.holds(rel):
+            if flags & _WRITING:
+                self._past.refuse(rel)
+            return self._past.open(rel)
         asked = asked_by(rel)
         if asked:
             if flags & _WRITING:
@@ -158,6 +168,7 @@ class Tree:
     def truncate(self, path: str, size: int) -> None:
         """Cut or extend a file that need not be open."""
         rel = path[1:]
+        self._past.refuse(rel)
         if is_hidden_file(rel):
             os.truncate(self._hidden.place(rel), size)
             return
@@ -199,6 +210,8 @@ class Tree:
     def rename(self, old: str, new: str) -> None:
         """Rename over whatever is at `new`, as rename(2) does."""
         source, target = old[1:], new[1:]
+        self._past.refuse(source)
+        self._past.refuse(target)
         if is_hidden_file(target):
             self._existing_to_change(source)
             self._give_way(source, leaving=True)
@@ -269,6 +282,7 @@ class Tree:
             raise AccessError(f"{paths.display(rel)}: not to be written by this agent")
 
     def _existing_to_change(self, rel: str) -> os.stat_result:
+        self._past.refuse(rel)
         if asked_by(rel):
             raise AccessError(f"{paths.display(rel)} is an answer: it cannot be changed")
         self._check_visible(rel)
@@ -279,6 +293,7 @@ class Tree:
 
     def _place_to_change(self, rel: str) -> str:
         """Where `rel`, which may be changed, is: a path below the root, or an absolute one."""
+        self._past.refuse(rel)
         if is_hidden_file(rel):
             return str(self._hidden.place(rel))
         self._existing_to_change(rel)
@@ -290,6 +305,7 @@ class Tree:
 
     def _make_way(self, rel: str) -> None:
         """Before a name is made: may it be, its placeholder folders, an expired file in its way."""
+        self._past.refuse(rel)
         if asked_by(rel):
             raise UsageError(f"{paths.display(rel)} is the name of an answer: choose another")
         if is_hidden_file(rel):
@@ -306,7 +322,7 @@ class Tree:
         name = entry.name
         if name.startswith(paths.TEMP_PREFIX) or is_hidden_file(rel):
             return False
-        if paths.in_dot_git(rel) or asked_by(rel):
+        if paths.in_dot_git(rel) or self._past.holds(rel) or asked_by(rel):
             return False
         viewer = self._view.viewer
         if entry.is_dir(follow_symlinks=False):
@@ -386,16 +402,10 @@ class Tree:
 
     def _placeholder(self, rel: str) -> Attributes:
         mode = stat.S_IFDIR | 0o755
-        inode = _virtual_inode(rel)
+        inode = virtual_inode(rel)
         return Attributes.virtual(inode=inode, mode=mode, size=0, time_ns=self._born_ns)
 
     def _virtual(self, rel: str, size: int) -> Attributes:
         mode = stat.S_IFREG | 0o444
-        inode = _virtual_inode(rel)
+        inode = virtual_inode(rel)
         return Attributes.virtual(inode=inode, mode=mode, size=size, time_ns=self._born_ns)
-
-
-def _virtual_inode(rel: str) -> int:
-    """A number no real file has: the top bit set, the rest from the name."""
-    digest = hashlib.blake2b(rel.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest) | _VIRTUAL_BIT

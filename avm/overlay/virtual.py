@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from avm.api import View
 from avm.base import paths
 from avm.base.errors import NotFoundError
-from avm.overlay.names import Asked, parse
+from avm.overlay.names import Asked, parse, parse_past
 from avm.overlay.nodes import BY_NAME
-from avm.vault import files
+from avm.overlay.past import read_past
+from avm.vault import files, history
 
 #: A `cat` is a lookup, a getattr, an open: all within this. Longer would keep an answer that was
 #: ranked before the model was ready.
@@ -23,6 +24,7 @@ _MEMO_ENTRIES = 64
 @dataclass(frozen=True)
 class _Memo:
     generation: int
+    head: str | None
     until: float  # time.monotonic
     ends: float | None  # the next expiry: the answer lapses with it
     data: bytes
@@ -32,8 +34,11 @@ class _Memo:
 
 
 def asked_by(rel: str) -> tuple[Asked, str] | None:
-    """The virtual node that `rel` names, with the rel of the folder or file it is on; else None."""
-    asked = parse(paths.name_of(rel), BY_NAME)
+    """The virtual node that `rel` names, with the rel of the folder or file it is on; else None.
+
+    In a folder of the past there is none.
+    """
+    asked = None if parse_past(rel) else parse(paths.name_of(rel), BY_NAME)
     if asked is None:
         return None
     folder = paths.parent(rel)
@@ -44,6 +49,9 @@ def asked_by(rel: str) -> tuple[Asked, str] | None:
 def read(view: View, path: str) -> bytes:
     """The bytes of a file or of a virtual node's answer, with no mount. Raises AVMError."""
     rel = paths.clean_rel(path)
+    then = parse_past(rel)
+    if then:
+        return read_past(view, *then)
     found = asked_by(rel)
     if found is None:
         return view.read_bytes(rel)
@@ -53,12 +61,12 @@ def read(view: View, path: str) -> bytes:
 def answer(view: View, asked: Asked, on: str) -> bytes:
     """The text of a node. Raises NotFoundError if what it is on does not exist for the viewer."""
     if asked.node.place == "file":
-        if not view.exists(on):
+        if not (view.ever_existed(on) if asked.node.gone else view.exists(on)):
             raise NotFoundError(f"no memory at {paths.display(on)}")
     elif not folder_exists(view, on):
         raise NotFoundError(f"no folder at {paths.display(on)}")
     text = asked.node.render(view, on, dict(asked.arguments))
-    return text.encode("utf-8", "replace")
+    return text if isinstance(text, bytes) else text.encode("utf-8", "replace")
 
 
 def folder_exists(view: View, rel: str) -> bool:
@@ -84,18 +92,21 @@ class Answers:
         self._guard = threading.Lock()
 
     def get(self, asked: Asked, on: str) -> bytes:
-        """The text of a node; at most 2 s old, and never older than the last write or expiry."""
+        """The text of a node; at most 2 s old, and never older than the last write, commit or
+        expiry."""
         index = self._view.store.index
         index.refresh()
         now, generation = self._view.store.now(), index.generation()
+        head = history.head(self._view.store.vault)
         key = (asked.node.name, asked.on, on, asked.arguments)
         with self._guard:
             memo = self._memos.get(key)
-        if memo and memo.generation == generation and memo.lasts(now):
+        same = memo is not None and (memo.generation, memo.head) == (generation, head)
+        if memo and same and memo.lasts(now):
             return memo.data
         ends = index.next_end(now)
         data = answer(self._view, asked, on)
-        memo = _Memo(generation, time.monotonic() + _MEMO_SECONDS, ends, data)
+        memo = _Memo(generation, head, time.monotonic() + _MEMO_SECONDS, ends, data)
         with self._guard:
             self._memos[key] = memo
             self._memos.move_to_end(key)

@@ -226,7 +226,7 @@ def message(
     names = [item.path for item in group.items]
     if not subject:
         if len(names) == 1:
-            subject = f"{ops[0]}: {one_line(paths.stem_of(names[0]))}"
+            subject = f"{ops[0]}: {paths.printable(paths.stem_of(names[0]))}"
         else:
             subject = f"{ops[0] if len(ops) == 1 else 'update'} {len(names)} memories"
         count = len(set(names) & set(dropped))
@@ -239,9 +239,3 @@ def message(
     trailers = [f"Agent: {group.agent}"] if group.agent else []
     trailers += [f"Memory-Op: {op}" for op in ops]
     return f"{subject}\n\n" + "\n".join(trailers) + "\n"
-
-
-def one_line(name: str) -> str:
-    """A name off the disk as it can stand in a line."""
-    shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else "?" for c in shown)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -62,6 +61,8 @@ def output(folder: Path, *args: str) -> str:
 def blob_id(raw: bytes, like: str = "") -> str:
     """git's id of a blob with these bytes, in hex; `like` is another id of the repository, which
     tells SHA-256 from SHA-1."""
+    import hashlib
+
     sha = hashlib.sha256 if len(like) == _SHA256_DIGITS else hashlib.sha1
     return sha(b"blob %d\0" % len(raw) + raw, usedforsecurity=False).hexdigest()
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
 import re
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from avm.base.paths import is_agent_name
 from avm.vault import git
 
 _IDENT = re.compile(r"(.*) <(.*)> \d+ [+-]\d{4}", re.DOTALL)
+#: `.invalid` (RFC 2606) belongs to nobody.
+_AGENTS = "@agents.avm.invalid"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ def person(root: Path) -> Identity:
     name, email = (match[1], match[2]) if done.returncode == 0 and match else ("", "")
     if name and email:
         return Identity(name, email)
+    import getpass
+    import socket
+
     try:
         login = getpass.getuser()
     except (KeyError, OSError):
@@ -48,5 +52,11 @@ def person(root: Path) -> Identity:
 
 
 def agent_identity(agent: str) -> Identity:
-    """The author of what `agent` wrote. `.invalid` (RFC 2606) belongs to nobody."""
-    return Identity(agent, f"{agent}@agents.avm.invalid")
+    """The author of what `agent` wrote."""
+    return Identity(agent, f"{agent}{_AGENTS}")
+
+
+def agent_of(email: str) -> str | None:
+    """The agent that an author's address belongs to, None for anybody else's."""
+    name = email.removesuffix(_AGENTS)
+    return name if name != email and is_agent_name(name) else None

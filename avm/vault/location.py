@@ -5,7 +5,6 @@ Reads a few small files and starts no program, so that every command can afford 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +72,8 @@ def open_vault(root: Path, state_dir: Path | None = None) -> Vault:
     git_dir, common_dir = dirs
     state = git_dir / "avm"
     if state_dir is not None:
+        import hashlib
+
         state = state_dir.resolve() / hashlib.sha256(str(real).encode()).hexdigest()[:16]
     return Vault(real, git_dir, common_dir, state, adopted=kind == "adopted")
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from avm.base import paths
 from avm.base.errors import NotFoundError
 from avm.vault import files, git
 from avm.vault.location import Vault
-from avm.vault.staging import Check
+
+if TYPE_CHECKING:
+    from avm.vault.staging import Check
 
 _NAME_CHARS = 50  # 200 bytes at most, of the 255 that a name may have
 
@@ -48,6 +50,8 @@ def note_kept(vault: Vault, rel: str, blob: str) -> None:
 
 def set_aside(vault: Vault, rel: str) -> Path:
     """Move a file out of the work tree into `state/rescue/`; returns where it is."""
+    import shutil
+
     place = _place(vault, rel)
     shutil.move(vault.path(rel), place)
     return place
@@ -55,6 +59,8 @@ def set_aside(vault: Vault, rel: str) -> Path:
 
 def set_copy_aside(vault: Vault, rel: str) -> Path:
     """Copy a file into `state/rescue/`; returns where the copy is."""
+    import shutil
+
     place = _place(vault, rel)
     shutil.copy2(vault.path(rel), place)
     place.chmod(0o600)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avm.overlay.names import parse
+from avm.overlay.names import parse, parse_past
 from avm.overlay.nodes import BY_NAME, NODES
 
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=30)
@@ -46,6 +46,7 @@ def test_forms(name: str, expected: dict[str, str]) -> None:
         ":", ":nosuch", ":search?nosuch=1", ":stats?x", ":stats:x", ":search,v", ":search?a,v",
         ":search?a~", ":search?a.swp", ":search.md", ":Search", "search", "a:b", "x.md", "x.md:",
         "x.md:nosuch", "x.txt:meta", ".md:meta", "x.md:meta?y", "12:30.md", "x.md:meta~",
+        "x.md:at", "x.md:at:", "x.md:meta:y", "x.md:at:HEAD~", "x.txt:at:~1", ":at", ":at:~1",
     ],
 )  # fmt: skip
 def test_ordinary_names(name: str) -> None:
@@ -74,5 +75,42 @@ def test_no_name_breaks_the_parser(name: str) -> None:
 def test_examples_of_every_node_parse_as_that_node() -> None:
     for node in NODES:
         for example in node.examples:
-            asked = parse(example, BY_NAME)
-            assert asked is not None and asked.node is node
+            if node.place == "root":
+                assert parse_past(example) is not None
+            else:
+                asked = parse(example, BY_NAME)
+                assert asked is not None and asked.node is node
+
+
+@given(words)
+def test_any_revision_can_be_named(text: str) -> None:
+    """After a file's name and as the first folder of a path; a slash must be coded."""
+    coded = quote(text, safe="")
+    if coded.endswith("~"):  # as editors' backups do
+        coded = f"{coded[:-1]}%7E"
+    asked = parse(f"my: note.md:at:{coded}", BY_NAME)
+    assert asked is not None and (asked.on, dict(asked.arguments)) == ("my: note.md", {"rev": text})
+    assert parse_past(f":at:{coded}") == (text, "")
+    assert parse_past(f":at:{coded}/memory/x.md") == (text, "memory/x.md")
+
+
+@pytest.mark.parametrize(
+    ("name", "on", "rev"),
+    [
+        ("x.md:at:4f2c1e", "x.md", "4f2c1e"),
+        ("x.md:at:2026-11-01T10:00", "x.md", "2026-11-01T10:00"),
+        ("x.md:at:side%2Ftry", "x.md", "side/try"),
+        ("x.md:at:y.md:meta", "x.md", "y.md:meta"),
+        ("a.md:b.md:at:~3", "a.md:b.md", "~3"),
+    ],
+)
+def test_a_file_at_a_revision(name: str, on: str, rev: str) -> None:
+    asked = parse(name, BY_NAME)
+    assert asked is not None and (asked.on, asked.arguments) == (on, (("rev", rev),))
+
+
+@pytest.mark.parametrize(
+    "rel", ["", ":at", ":at:", "memory/:at:~1", "x:at:~1", ":at:x.swp", ":at:HEAD~", ":AT:~1"]
+)
+def test_no_folder_of_the_past(rel: str) -> None:
+    assert parse_past(rel) is None

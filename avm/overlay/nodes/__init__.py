@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from avm.overlay.names import Node
+from avm.overlay.nodes import at, diff, history, meta, recall, search, stats, tags
 from avm.overlay.nodes import help as help_node
-from avm.overlay.nodes import meta, recall, search, stats, tags
 
 NODES: tuple[Node, ...] = (
     search.NODE,
@@ -13,6 +13,10 @@ NODES: tuple[Node, ...] = (
     stats.NODE,
     help_node.NODE,
     meta.NODE,
+    history.NODE,
+    diff.NODE,
+    at.NODE,
+    at.FOLDER,
 )
 BY_NAME = {(node.place, node.name): node for node in NODES}
 help_node.TABLE.extend(NODES)

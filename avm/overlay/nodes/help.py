@@ -25,8 +25,7 @@ def render(view: View, rel: str, arguments: Mapping[str, str]) -> str:
     """The table of nodes with their examples."""
     parts = []
     for node in TABLE:
-        title = f":{node.name}" if node.place == "folder" else f"x.md:{node.name}"
-        parts.append(f"{title}  {node.doc}\n")
+        parts.append(f"{node.shown}  {node.doc}\n")
         parts += [f"    {name}={what}\n" for name, what in node.parameters.items()]
         parts += [f"    cat '{example}'\n" for example in node.examples]
     return _INTRO + "".join(parts) + _OUTRO
