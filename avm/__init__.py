@@ -9,7 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from avm.api import AVM, AgentMemory, BlameLine, Commit, Hit, Info, Remembered, Stats
+    from avm.api import (
+        AVM,
+        AgentMemory,
+        BlameLine,
+        Commit,
+        Hit,
+        Info,
+        Remembered,
+        Restored,
+        Stats,
+        Undone,
+    )
     from avm.base.errors import AVMError
     from avm.recall.scoring import ScoringStrategy
 
@@ -22,7 +33,9 @@ _PLACES = {
     "Hit": "avm.api",
     "Info": "avm.api",
     "Remembered": "avm.api",
+    "Restored": "avm.api",
     "Stats": "avm.api",
+    "Undone": "avm.api",
     "AVMError": "avm.base.errors",
     "ScoringStrategy": "avm.recall.scoring",
 }
@@ -35,8 +48,10 @@ __all__ = [
     "Hit",
     "Info",
     "Remembered",
+    "Restored",
     "ScoringStrategy",
     "Stats",
+    "Undone",
     "__version__",
 ]
 

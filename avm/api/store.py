@@ -54,7 +54,7 @@ class Store:
         self._held: Callable[[], Collection[str]] = tuple
         self._endings: dict[str, tuple[Stamp, float | None]] = {}
 
-    def _held_back(self, rel: str, raw: bytes) -> str | None:
+    def held_back(self, rel: str, raw: bytes) -> str | None:
         """Why the content of a path stays out of git; None if it does not."""
         return None
 
@@ -85,7 +85,7 @@ class Store:
             if self._committer is None:
                 from avm.vault.committer import Committer
 
-                self._committer = Committer(self.vault, self.config, self._held_back)
+                self._committer = Committer(self.vault, self.config, self.held_back)
             return self._committer
 
     @property
@@ -95,7 +95,7 @@ class Store:
             if self._versions is None:
                 from avm.vault.versions import Versions
 
-                self._versions = Versions(self.vault, self._authors, self._held_back)
+                self._versions = Versions(self.vault, self._authors, self.held_back)
             return self._versions
 
     @property
@@ -168,6 +168,22 @@ class Store:
                 raise ExistsError(f"{paths.display(rel)} is a folder")
             self.before_change(rel, agent)
             atomic.replace(target, data, fsync=self.config.fsync)
+        except OSError as err:
+            raise _cannot_write(rel, err) from None
+
+    def put(self, rel: str, data: bytes | None, agent: str | None) -> None:
+        """Write a whole file, or with None remove it, for `agent`; what stood there becomes a
+        version of its own first. Raises AccessError, ExistsError, UsageError, RepositoryError.
+        """
+        target = self._place(rel)
+        if target.is_symlink() or target.is_dir():
+            raise ExistsError(f"{paths.display(rel)} is a link or a folder now: move it away")
+        self.versions.close(rel, agent, leaving=True)
+        try:
+            if data is not None:
+                atomic.replace(target, data, fsync=self.config.fsync)
+            else:
+                target.unlink(missing_ok=True)
         except OSError as err:
             raise _cannot_write(rel, err) from None
 

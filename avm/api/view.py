@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from avm.api.past import Past
 from avm.api.reading import Reading
 from avm.api.results import Status
 from avm.api.store import Store
+from avm.api.undoing import Undoing
 from avm.api.viewed import again_if_damaged
 from avm.api.writing import Writing
 from avm.base import paths
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from avm.vault.committer import Report
 
 
-class View(Writing, Reading, Past):
+class View(Writing, Reading, Undoing):
     """What one viewer may do, and the vault as a whole, as far as this viewer sees it."""
 
     def commit(self, message: str | None = None) -> Report:

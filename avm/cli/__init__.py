@@ -25,6 +25,11 @@ VERBS = (
     "unmount",
     "status",
     "commit",
+    "restore",
+    "undo",
+    "forget",
+    "gc",
+    "purge",
     "index",
     "demo",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from avm.base import paths
@@ -215,8 +215,16 @@ def _op(change: Change, version: _Version, *, first: bool) -> str:
     return ops[-1] if ops and ops[-1] != "forget" else "edit"
 
 
+@dataclass(frozen=True)
+class Wording:
+    """What a caller wants a commit to say: a subject for the one that is made up, more trailers."""
+
+    subject: str | None = None
+    trailers: Sequence[str] = ()
+
+
 def message(
-    group: Group, subject: str | None = None, dropped: Collection[str] = frozenset()
+    group: Group, wording: Wording = Wording(), dropped: Collection[str] = frozenset()
 ) -> str:
     """The commit message: a subject for one memory or a count, and trailers.
 
@@ -224,6 +232,7 @@ def message(
     """
     ops = list(dict.fromkeys(item.op for item in group.items))
     names = [item.path for item in group.items]
+    subject = wording.subject
     if not subject:
         if len(names) == 1:
             subject = f"{ops[0]}: {paths.printable(paths.stem_of(names[0]))}"
@@ -238,4 +247,5 @@ def message(
             )
     trailers = [f"Agent: {group.agent}"] if group.agent else []
     trailers += [f"Memory-Op: {op}" for op in ops]
+    trailers += wording.trailers
     return f"{subject}\n\n" + "\n".join(trailers) + "\n"

@@ -19,7 +19,7 @@ from pathlib import Path
 from avm.base.config import Config
 from avm.vault import recovery
 from avm.vault.authors import Authors
-from avm.vault.changes import Change, Group, Item, Policy, changes, decide, message
+from avm.vault.changes import Change, Group, Item, Policy, Wording, changes, decide, message
 from avm.vault.identity import Identity, agent_identity, person
 from avm.vault.location import Vault
 from avm.vault.locks import locked
@@ -63,6 +63,7 @@ class Committer:
         people: bool = False,
         journalled: bool = False,
         subject: str | None = None,
+        trailers: Sequence[str] = (),
         held: Collection[str] = (),
         only: str | None = None,
         within: Collection[str] | None = None,
@@ -71,8 +72,8 @@ class Committer:
 
         `journalled` looks at the paths alone that AVM's doors wrote, which is quicker. `held` paths
         (open for writing) wait; `only`: one agent's writes; `within`: these paths and no other,
-        whoever wrote them. Raises RepositoryError if git fails; an operation in progress or a held
-        lock is no error, the report says `blocked`.
+        whoever wrote them. `trailers` are further lines of the message. Raises RepositoryError if
+        git fails; an operation in progress or a held lock is no error, the report says `blocked`.
         """
         policy = Policy(
             now=self._config.clock.timestamp(),
@@ -93,7 +94,7 @@ class Committer:
                 if blocked:
                     return Report(blocked=blocked)
                 try:
-                    return self._round(policy, subject, journalled)
+                    return self._round(policy, Wording(subject, trailers), journalled)
                 except Moved:
                     reason = "the repository changes all the time: another program commits in it"
                 except Detached:
@@ -136,7 +137,7 @@ class Committer:
             self._objects = open_objects(self._vault, sign=self._config["commit.sign"])
         return self._objects
 
-    def _round(self, policy: Policy, subject: str | None, journalled: bool) -> Report:
+    def _round(self, policy: Policy, wording: Wording, journalled: bool) -> Report:
         """Look, decide, commit once. Raises Moved, Locked, Detached or _AtWork: look again, the
         person may have staged what was free a moment ago."""
         before = RepositoryState.read(self._vault)
@@ -150,7 +151,7 @@ class Committer:
         report = Report(waiting=dict(decision.waiting))
         done = {entry.path for entry in entries if entry.path in names} - set(report.waiting)
         if decision.groups:
-            refused = self._commit_groups(decision.groups, before, subject, report)
+            refused = self._commit_groups(decision.groups, before, wording, report)
             report.waiting |= refused
             done -= set(refused)
         # What does not wait is committed, was clean, or is an editor's file that never will be.
@@ -174,7 +175,7 @@ class Committer:
         self,
         groups: Sequence[Group],
         before: RepositoryState,
-        subject: str | None,
+        wording: Wording,
         report: Report,
     ) -> dict[str, str]:
         """One try: prepare, lock, check, move, rename. `before`: the state the groups are from.
@@ -188,7 +189,7 @@ class Committer:
         committed = objects.entries(before.oid, {item.path for item in items})
         try:
             staged = self._stage(copy, items, committed)
-            made = self._write_commits(before.oid, groups, staged, committed, subject)
+            made = self._write_commits(before.oid, groups, staged, committed, wording)
             if not made:
                 return staged.refused
             recovery.note(self._vault, ref=before.ref, new=made[-1], copy=copy)
@@ -233,7 +234,7 @@ class Committer:
         groups: Sequence[Group],
         staged: Staged,
         committed: Mapping[str, Blob],
-        subject: str | None,
+        wording: Wording,
     ) -> list[str]:
         """Write a chain of commits, one a group; no ref moves. Returns their ids, oldest first.
 
@@ -251,11 +252,11 @@ class Committer:
                 elif item.path in staged.blobs:
                     put[item.path] = staged.blobs[item.path]
             put = {path: blob for path, blob in put.items() if at.get(path) != blob}
-            items = tuple(_told(item, at) for item in group.items if item.path in put)
+            items = tuple(_told(item, at, put) for item in group.items if item.path in put)
             if not items:
                 continue
             author = Signature(agent_identity(group.agent), *moment) if group.agent else committer
-            text = message(Group(group.agent, items), subject, staged.dropped_front)
+            text = message(Group(group.agent, items), wording, staged.dropped_front)
             commit = self._git().write_commit(parent, put, text, author, committer)
             at |= put
             if commit is not None:
@@ -269,8 +270,10 @@ class Committer:
         return self._person[1]
 
 
-def _told(item: Item, at: Mapping[str, Blob | None]) -> Item:
-    """The item, its operation corrected where the tree tells better: what was not there is new."""
+def _told(item: Item, at: Mapping[str, Blob | None], put: Mapping[str, Blob | None]) -> Item:
+    """The item, its operation corrected where the trees tell better."""
+    if item.op in ("edit", "remember") and put[item.path] is None:
+        return replace(item, op="forget")
     return replace(item, op="remember") if item.op == "edit" and not at.get(item.path) else item
 
 

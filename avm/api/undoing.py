@@ -1,0 +1,315 @@
+"""Undoing as one viewer, forward only: what was comes back in new commits, history stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
+
+from avm.api.past import SHORT, Past
+from avm.api.results import Collected, Restored, Undone
+from avm.base import memory_file, paths
+from avm.base.errors import AccessError, NotFoundError, RepositoryError, UsageError
+from avm.base.times import format_instant
+from avm.vault import files, history, revisions
+
+if TYPE_CHECKING:
+    from avm.vault.committer import Report
+    from avm.vault.log import Logged
+
+_EXPIRY = ("expires", "ttl")
+
+
+class Undoing(Past):
+    """What a viewer may bring back. Each call commits what it did, as that viewer."""
+
+    def restore(self, path: str, rev: str | None = None, *, zone: tzinfo | None = None) -> Restored:
+        """Put a file back as it was at `rev`; without one, what a removal or an expiry took.
+
+        An expiry that is past is taken out of the front matter. Raises NotFoundError, AccessError;
+        UsageError if there is nothing to bring back.
+        """
+        rel = self._file(path)
+        self._writable(rel)
+        vault = self.store.vault
+        there = files.regular_file(vault, rel)
+        if rev is None and there is not None:
+            if not self.store.has_ended(rel, there):
+                shown = paths.display(rel)
+                raise UsageError(f"{shown} is there: say which version, such as {shown}@~1")
+            data = files.read(vault, rel)
+        else:
+            data = self.show(rel, rev, zone=zone)
+        data, notes = self._without_past_expiry(rel, data, self._added(rel))
+        if there is not None and files.read(vault, rel) == data:
+            return Restored(paths.display(rel), (*notes, "it was like that already"))
+        self.store.put(rel, data, self.viewer.agent)
+        return self._restored(rel, notes)
+
+    def restore_meta(self, path: str) -> Restored:
+        """Put back the front matter that a write without any took from a memory; the text stays.
+
+        Raises NotFoundError if no earlier version had any, UsageError if there is some now.
+        """
+        rel = self._existing(path)
+        self._writable(rel)
+        raw = files.read(self.store.vault, rel)
+        shown = paths.display(rel)
+        if memory_file.split(raw).has_front:
+            raise UsageError(f"{shown} has front matter: nothing was dropped")
+        data, notes = self._without_past_expiry(rel, self._with_front(rel, raw), self._added(rel))
+        self.store.put(rel, data, self.viewer.agent)
+        return self._restored(rel, notes)
+
+    def undo(
+        self,
+        *,
+        agent: str | None = None,
+        since: str | datetime | timedelta | None = None,
+        commit: str | None = None,
+        dry_run: bool = False,
+        zone: tzinfo | None = None,
+    ) -> Undone:
+        """Take commits back: the newest, all `since` then, or one `commit`; `agent`: by that one.
+
+        What was edited since is merged, and left as it is where the same lines were edited. An
+        agent takes back its own only. Raises AccessError, NotFoundError, UsageError;
+        RepositoryError while nothing can be committed.
+        """
+        own = self.viewer.agent
+        if own is not None and agent not in (None, own):
+            raise AccessError(f"agent {own} may take back what it wrote itself, not {agent}'s")
+        if since is not None and commit is not None:
+            raise UsageError("give --since or --commit, not both")
+        writer = own or (None if agent is None else paths.check_agent(agent))
+        if not dry_run:
+            self._commit_first(writer)
+        chosen = self._chosen(writer, since, commit, zone)
+        now, conflicts = self._taken_back(chosen)
+        changed = {rel: data for rel, data in now.items() if data != self._on_disk(rel)}
+        hashes = tuple(one.id for one in chosen)
+        did = {paths.display(rel): _verb(self._on_disk(rel), data) for rel, data in changed.items()}
+        left = {paths.display(rel): why for rel, why in conflicts.items()}
+        if not dry_run and changed:
+            for rel, data in changed.items():
+                self.store.put(rel, data, own)
+                self.wrote(rel, "undo")
+            subject, trailers = _subject(chosen, writer), [f"Undoes: {one}" for one in hashes]
+            report = self._commit_within(changed, subject, trailers)
+            left |= {paths.display(rel): f"not committed: {r}" for rel, r in report.waiting.items()}
+        return Undone(hashes, did, left, dry_run)
+
+    def gc(self) -> Collected:
+        """Remove the expired memories under `memory/` from the tree, in one commit; history keeps
+        them. Those that cannot be committed stay, and why."""
+        self.store.index.refresh()
+        expired = [row.path for row in self.store.index.expired(self._filter(""))]
+        left: dict[str, str] = {}
+        gone: list[str] = []
+        for rel in expired:
+            if not files.is_below_memory(rel):
+                left[paths.display(rel)] = "not under memory/: AVM commits nothing there"
+            elif not self.viewer.can_write(rel):
+                left[paths.display(rel)] = "not yours to remove"
+            elif reason := self._held_back(rel):
+                left[paths.display(rel)] = reason
+            else:
+                gone.append(rel)
+        if gone:
+            self._check_free()
+            for rel in gone:
+                self.store.put(rel, None, self.viewer.agent)
+                self.wrote(rel, "gc")
+            count = f"{len(gone)} expired " + ("memory" if len(gone) == 1 else "memories")
+            self._commit_within(gone, f"gc: {count}")
+        return Collected(tuple(map(paths.display, gone)), left)
+
+    def purge_help(self, path: str) -> str:
+        """How to take a file out of history for good; does nothing. Raises NotFoundError."""
+        rel = self._file(path)
+        names = dict.fromkeys([rel, *(c.path.lstrip("/") for c in self.history(rel) if c.path)])
+        return _PURGE.format(
+            root=self.store.vault.root,
+            state=self.store.vault.own_state,
+            index=self.store.vault.index_dir,
+            name=paths.printable(paths.display(rel)),
+            paths=" ".join(f"--path {_quoted(name)}" for name in names),
+        )
+
+    # How the above decide
+
+    def _restored(self, rel: str, notes: Iterable[str]) -> Restored:
+        self.wrote(rel, "restore")
+        if files.is_below_memory(rel):
+            report = self._commit_within([rel], None)
+            if report.blocked:
+                notes = [*notes, f"the commit waits: {report.blocked}"]
+            notes = [*notes, *report.waiting.values()]
+        return Restored(paths.display(rel), tuple(notes))
+
+    def _without_past_expiry(
+        self, rel: str, data: bytes, added: float | None
+    ) -> tuple[bytes, tuple[str, ...]]:
+        """A memory's bytes less an expiry that is past, and what is to be said of it."""
+        if not paths.is_memory_name(paths.name_of(rel)):
+            return data, ()
+        front = memory_file.parse(data, max_body=0).front
+        ends = front.expires
+        if ends is None and front.ttl is not None:
+            born = front.created.timestamp() if front.created else added
+            if born is not None and born + front.ttl.total_seconds() <= self.store.now():
+                return memory_file.set_key(data, "ttl", None), ("its past ttl was taken out",)
+        if ends is None or ends.timestamp() > self.store.now():
+            return data, ()
+        for key in _EXPIRY:
+            data = memory_file.set_key(data, key, None)
+        return data, (f"its expiry of {format_instant(ends)} is past and was taken out",)
+
+    def _added(self, rel: str) -> float | None:
+        """When the newest commit that added `rel` was made, as far as git's history tells."""
+        commits = self.history(rel) if history.head(self.store.vault) else []
+        added = (c for c in commits if c.path and c.paths.get(c.path) == "added")
+        first = next(added, None)
+        return first.when.timestamp() if first else None
+
+    def _with_front(self, rel: str, raw: bytes) -> bytes:
+        for commit in self.history(rel):
+            if commit.path is None or commit.paths.get(commit.path) == "deleted":
+                continue
+            entry = self.store.trees.entry(commit.hash, commit.path.lstrip("/"))
+            if entry is None:
+                continue
+            old = self.store.trees.read(entry)
+            parts = memory_file.split(old)
+            if parts.has_front:
+                start = memory_file.split(raw).body_start
+                return old[: parts.body_start] + raw[start:]
+        raise NotFoundError(f"no version of {paths.display(rel)} in git has front matter")
+
+    def _commit_first(self, writer: str | None) -> None:
+        """What waits is committed before, so that it can be undone, and the undoing as well."""
+        report = self.store.committer.commit(now=True, people=writer is None, only=writer)
+        if report.blocked:
+            raise RepositoryError(f"not now: {report.blocked}")
+
+    def _check_free(self) -> None:
+        from avm.vault.repository import busy_with
+
+        busy = busy_with(self.store.vault)
+        if busy:
+            raise RepositoryError(f"not now: {busy}")
+
+    def _chosen(
+        self,
+        writer: str | None,
+        since: str | datetime | timedelta | None,
+        commit: str | None,
+        zone: tzinfo | None,
+    ) -> list[Logged]:
+        """The commits to take back, newest first."""
+        from avm.vault import log
+
+        vault, head = self.store.vault, self._head()
+        scope = list(self.viewer.read_folders or ("memory",))
+        if commit is not None:
+            oid = self._revision(commit, zone)
+            if not history.is_ancestor(vault, oid, head):
+                raise revisions.no_such(commit)
+            found = log.commits(vault, oid, limit=1, agent=writer)
+            found = [one for one in found if one.id == oid]
+            if found and len(found[0].parents) > 1:
+                raise UsageError(f"{oid[:SHORT]} is a merge: take back the commits that it brought")
+        else:
+            start = self._since(since, zone)
+            limit = 1 if since is None else None
+            found = log.commits(vault, head, scope, agent=writer, since=start, limit=limit)
+            found = [one for one in found if len(one.parents) < 2]
+        if not found:
+            whose = f" of {writer}" if writer else ""
+            raise NotFoundError(f"no commit{whose} to take back: avm log")
+        return found
+
+    def _taken_back(
+        self, chosen: Iterable[Logged]
+    ) -> tuple[dict[str, bytes | None], dict[str, str]]:
+        """The content of each path without these commits, and the paths that stay and why."""
+        from avm.vault.objects import open_objects
+        from avm.vault.revert import EditedSince, reverted
+
+        objects = open_objects(self.store.vault)
+        now: dict[str, bytes | None] = {}
+        conflicts: dict[str, str] = {}
+        for one in chosen:
+            for rel, touch in one.paths.items():
+                if not self.viewer.can_read(rel):
+                    continue
+                if not files.is_below_memory(rel) or not self.viewer.can_write(rel):
+                    conflicts[rel] = "not under memory/: use git revert"
+                if rel in conflicts:
+                    continue
+                if rel not in now:
+                    now[rel] = self._on_disk(rel)
+                before, after = (
+                    None if set(blob) == {"0"} else objects.read_blob(blob)
+                    for blob in (touch.old, touch.new)
+                )
+                try:
+                    now[rel] = reverted(self.store.vault, now[rel], before, after)
+                except EditedSince as reason:
+                    conflicts[rel] = f"{reason} ({one.id[:SHORT]})"
+                    del now[rel]
+        return now, conflicts
+
+    def _on_disk(self, rel: str) -> bytes | None:
+        try:
+            return files.read(self.store.vault, rel)
+        except NotFoundError:
+            return None
+
+    def _held_back(self, rel: str) -> str | None:
+        raw = self._on_disk(rel)
+        return None if raw is None else self.store.held_back(rel, raw)
+
+    def _commit_within(
+        self, rels: Iterable[str], subject: str | None, trailers: Iterable[str] = ()
+    ) -> Report:
+        return self.store.committer.commit(
+            now=True, within=list(rels), subject=subject, trailers=tuple(trailers)
+        )
+
+
+def _verb(old: bytes | None, new: bytes | None) -> str:
+    if new is None:
+        return "removed"
+    return "brought back" if old is None else "changed back"
+
+
+def _subject(chosen: list[Logged], writer: str | None) -> str:
+    if len(chosen) == 1:
+        return f"undo: {chosen[0].subject}"
+    return f"undo: {len(chosen)} commits" + (f" of {writer}" if writer else "")
+
+
+def _quoted(name: str) -> str:
+    import shlex
+
+    return shlex.quote(name)
+
+
+_PURGE = """\
+To take {name} out of history for good, every commit since is written anew. Nothing has been done.
+
+If it held a secret: revoke that first. Whoever has a copy of the repository keeps it.
+
+1. Let everybody push, then stop AVM here: avm unmount every mount of this vault (avm status).
+2. Rewrite, with git-filter-repo (pip install git-filter-repo):
+     cd {root}
+     git filter-repo --force --invert-paths {paths}
+3. Remove what AVM kept of it: look through {state}/rescue/ and {state}/kept.jsonl,
+   then drop what nothing points at, and the index:
+     git for-each-ref --format='delete %(refname)' refs/avm | git update-ref --stdin
+     git reflog expire --expire=now --all && git gc --prune=now
+     rm -r {index}
+4. Put the remote back (filter-repo takes it away) and overwrite it: git push --force --all
+5. Every other clone: clone anew; a pull would bring the old history back.
+"""
