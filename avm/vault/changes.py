@@ -10,6 +10,7 @@ from avm.vault import git
 from avm.vault.authors import Entry
 from avm.vault.location import Vault
 
+_PLAIN_OPS = ("remember", "edit", "forget")
 NOT_UTF8 = "its name is not UTF-8: rename it, or commit it with git"
 STAGED = "staged by you: git commit"
 CONFLICT = "merge conflict"
@@ -205,14 +206,13 @@ def _ripe(
 
 def _op(change: Change, version: _Version, *, first: bool) -> str:
     ops = [entry.op for entry in version.entries]
-    if version.blob is not None:
-        return "remember" if "remember" in ops else "edit"
-    if change.kind == "deleted":
+    if ops and ops[-1] not in _PLAIN_OPS:
+        return ops[-1]  # what one command does, undo or restore, is told by its name
+    if version.blob is None and change.kind == "deleted":
         return "forget"
-    if "remember" in ops or (first and change.kind == "added"):
+    if "remember" in ops or (first and version.blob is None and change.kind == "added"):
         return "remember"
-    # What only one command does (undo, restore) is told by its name.
-    return ops[-1] if ops and ops[-1] != "forget" else "edit"
+    return "edit"
 
 
 @dataclass(frozen=True)
