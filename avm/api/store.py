@@ -20,6 +20,7 @@ from avm.vault.authors import Authors, Entry
 from avm.vault.background import BackgroundCommitter
 from avm.vault.committer import Committer, Report
 from avm.vault.files import Stamp
+from avm.vault.layout import Layout
 from avm.vault.location import Vault
 from avm.vault.rescue import keep_text, set_aside
 
@@ -36,6 +37,7 @@ class Store:
         self.index = Index(vault)
         self.semantic = Semantic(vault, config, self.index, waiting)
         self.committer = Committer(vault, config)
+        self.layout = Layout(vault.root)
         self._authors = Authors(vault)
         self._background: BackgroundCommitter | None = None
         self._starting = threading.Lock()
