@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from avm.base import paths
@@ -15,10 +16,20 @@ from avm.vault.location import Vault
 _NAME_CHARS = 50  # 200 bytes at most, of the 255 that a name may have
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A text that was kept: the rel it stood at, its blob (hex), when (seconds since the epoch)."""
+
+    path: str
+    blob: str
+    at: float
+
+
 def keep_text(vault: Vault, rel: str) -> None:
     """Write the bytes of `rel` as a git blob unless git has them; `kept.jsonl` names the blob.
 
-    git prunes a blob that nothing points at after two weeks (gc.pruneExpire).
+    git prunes a blob that nothing points at after two weeks (gc.pruneExpire); housekeeping.py
+    makes something point at it for longer.
     """
     try:
         raw = files.read(vault, rel)
@@ -32,8 +43,34 @@ def keep_text(vault: Vault, rel: str) -> None:
     written = git.run(vault.root, ("hash-object", "-w", "--stdin"), stdin=raw)
     record = {"path": rel, "blob": written.stdout.decode().strip(), "at": time.time()}
     vault.own_state.mkdir(parents=True, exist_ok=True)
-    with (vault.own_state / "kept.jsonl").open("a") as log:
+    with kept_file(vault).open("a") as log:
         log.write(json.dumps(record) + "\n")
+
+
+def kept_file(vault: Vault) -> Path:
+    """Where kept texts are named."""
+    return vault.own_state / "kept.jsonl"
+
+
+def kept(vault: Vault) -> list[Kept]:
+    """The texts that were kept, oldest first."""
+    try:
+        lines = kept_file(vault).read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    return [record for record in map(_parse, lines) if record]
+
+
+def _parse(line: bytes) -> Kept | None:
+    try:
+        return Kept(**json.loads(line))
+    except (ValueError, TypeError):
+        return None  # a line cut short by a kill
+
+
+def rescued(vault: Vault) -> list[Path]:
+    """The files that were set aside."""
+    return sorted(path for path in (vault.own_state / "rescue").glob("*") if path.is_file())
 
 
 def set_aside(vault: Vault, rel: str) -> Path:
