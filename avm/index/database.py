@@ -114,6 +114,10 @@ class Database:
                 _move_aside(self.file)
             raise IndexThrownAway(f"{self.file} is damaged ({err}): ask again") from None
 
+    def discard(self) -> None:
+        """Move the file aside: the next connection begins with an empty one."""
+        _move_aside(self.file)
+
     def close(self) -> None:
         """Close every thread's connection."""
         with self._guard:

@@ -79,6 +79,7 @@ class Housekeeper:
         def hindrance() -> str | None:
             return "stopped" if stop is not None and stop.is_set() else self._hindrance()
 
+        failed: str | None = None
         try:
             for step in (self._keep, self._pack, self._write_graph):
                 if why := hindrance():
@@ -87,8 +88,6 @@ class Housekeeper:
                     return hindrance() or "stopped"
         except RepositoryError as err:
             failed = str(err)
-        else:
-            failed = None
         self._note.parent.mkdir(parents=True, exist_ok=True)
         atomic.replace(self._note, json.dumps(asdict(self._measure())).encode())
         return failed
