@@ -116,6 +116,14 @@ class Store:
             if writers and writers[-1] != agent:
                 self.committer.commit(now=True, held=self._held())
 
+    def waiting_since(self) -> dict[str, float]:
+        """When each path that the journal knows was first written since its last commit; seconds
+        since the epoch, by AVM's clock."""
+        since: dict[str, float] = {}
+        for entry in self._authors.read()[0]:
+            since.setdefault(entry.path, entry.at)
+        return since
+
     def ends(self, rel: str, status: os.stat_result | None = None) -> float | None:
         """When the memory at `rel` expires, None if it does not; exact for the bytes on disk.
 

@@ -22,6 +22,7 @@ VERBS = (
     "status",
     "commit",
     "index",
+    "doctor",
     "demo",
 )
 

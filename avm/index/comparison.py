@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from avm.base import paths
 from avm.base.errors import NotFoundError
-from avm.index.database import Database
+from avm.index.database import Database, is_damage
 from avm.index.extract import Extracted, extract
 from avm.vault import files
 from avm.vault.location import Vault
@@ -73,17 +73,18 @@ def _difference(connection: sqlite3.Connection, row: sqlite3.Row, file: Extracte
 
 def _unsound(database: Database) -> str | None:
     """What SQLite finds wrong: the file itself, or a full text that is not that of the chunks."""
-    answer: str = database.connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if answer != "ok":
-        return f"the index's file is damaged: {answer}"
+    # Not watched: what is found is to be told, not thrown away.
+    connection = database.connection
     try:
-        with database.transaction() as connection:
-            # 1: compare with the chunks, not only with itself.
-            connection.execute(
-                "INSERT INTO chunk_text (chunk_text, rank) VALUES ('integrity-check', 1)"
-            )
+        answer: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if answer != "ok":
+            return f"the index's file is damaged: {answer}"
+        # 1: compare with the chunks, not only with itself.
+        connection.execute(
+            "INSERT INTO chunk_text (chunk_text, rank) VALUES ('integrity-check', 1)"
+        )
     except sqlite3.DatabaseError as err:
-        if "malformed" not in str(err):
+        if not is_damage(err):
             raise
         return "the full text is not that of the passages"
     return None

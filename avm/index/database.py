@@ -106,7 +106,7 @@ class Database:
         except sqlite3.DatabaseError as err:
             if _is_hindrance(err):
                 raise IndexDamagedError(f"{self.file}: {err}; {_WRITABLE_HINT}") from None
-            if not _is_damage(err):
+            if not is_damage(err):
                 raise
             # Another thread may have done so already: the file is then another.
             if getattr(self._local, "inode", None) == self._inode():
@@ -185,7 +185,8 @@ def _is_hindrance(err: sqlite3.Error) -> bool:
     )
 
 
-def _is_damage(err: sqlite3.Error) -> bool:
+def is_damage(err: sqlite3.Error) -> bool:
+    """Whether SQLite says that the file is not what it wrote."""
     code = getattr(err, "sqlite_errorcode", None)
     return code is not None and (
         code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -111,14 +111,19 @@ class Index:
 
         Reads every file again. Raises IndexDamagedError.
         """
-        self.refresh()
-        faults = list(comparison.faults(self._database, self._vault))
-        if faults:
-            # A file that changed while we compared is no fault: refresh, and look once more.
-            self.refresh()
-            again = set(comparison.faults(self._database, self._vault))
-            faults = [fault for fault in faults if fault in again]
+        try:
+            faults = self._faults()
+            if faults:
+                # A file that changed while we compared is no fault: look once more.
+                again = set(self._faults())
+                faults = [fault for fault in faults if fault in again]
+        except IndexThrownAway as err:
+            return [str(err)]
         return faults
+
+    def _faults(self) -> list[str]:
+        self.refresh()
+        return list(comparison.faults(self._database, self._vault))
 
     def rebuild(self) -> None:
         """Throw the index away and build it anew; embeddings are computed again."""

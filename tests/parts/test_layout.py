@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from vault_helpers import python
+from vault_helpers import assert_well, python
 
 from avm import AVM
 from avm.vault.layout import MOST_FILES, Layout
@@ -177,6 +177,7 @@ def avm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AVM]:
     with AVM(tmp_path / "vault", semantic="off") as opened:
         opened.store.layout = Layout(opened.store.vault.root, 5)
         yield opened
+        assert_well(opened)
 
 
 def fill(avm: AVM, times: int, title: str = "note") -> list[str]:
