@@ -52,7 +52,7 @@ def command(door: Door, fix: bool) -> None:
     count = len(doctor.applicable(view, CHECKS))
     wrong = [finding for finding in done.left if not finding.note]
     lines = [f"mended: {finding.check}: {finding.path or finding.what}" for finding in done.mended]
-    lines += [str(finding) for finding in done.left]
+    lines += [f"note: {finding}" if finding.note else str(finding) for finding in done.left]
     if not wrong:
         lines.append(f"all is well: {count} checks")
     value = {"checks": count, "mended": _plain(done.mended), "findings": _plain(done.left)}
