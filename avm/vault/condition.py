@@ -130,9 +130,8 @@ def _is_left(temp: Path) -> bool:
     return old and not is_running(pid)
 
 
-def hidden_folders(vault: Vault) -> list[Path]:
-    """Where mounts that are gone kept files that were unlinked while open."""
-    base = vault.git_state / "hidden"
+def hidden_folders(base: Path) -> list[Path]:
+    """The folders in `base` in which mounts that are gone kept files unlinked while open."""
     found = base.iterdir() if base.is_dir() else ()
     return sorted(path for path in found if not is_running(path.name.partition("-")[0]))
 

@@ -13,6 +13,7 @@ from avm.base.errors import NotFoundError
 from avm.vault import files, git
 from avm.vault.location import Vault
 
+_RENEWED_SECONDS = 86_400
 _NAME_CHARS = 50  # 200 bytes at most, of the 255 that a name may have
 
 
@@ -36,15 +37,26 @@ def keep_text(vault: Vault, rel: str) -> None:
     except NotFoundError:
         return
     blob = git.blob_id(raw)
-    if (vault.common_dir / "objects" / blob[:2] / blob[2:]).exists():
+    there = (vault.common_dir / "objects" / blob[:2] / blob[2:]).exists()
+    if there or git.run(vault.root, ("cat-file", "-e", blob), check=False).returncode == 0:
+        _renew(vault, rel, blob)
         return
-    if git.run(vault.root, ("cat-file", "-e", blob), check=False).returncode == 0:
-        return  # in a pack
     written = git.run(vault.root, ("hash-object", "-w", "--stdin"), stdin=raw)
-    record = {"path": rel, "blob": written.stdout.decode().strip(), "at": time.time()}
+    _record(vault, rel, written.stdout.decode().strip())
+
+
+def _renew(vault: Vault, rel: str, blob: str) -> None:
+    """Where git has the blob because it was kept before: its days begin again."""
+    if kept_file(vault).exists() and blob.encode() in kept_file(vault).read_bytes():
+        last = max((text.at for text in kept(vault) if text.blob == blob), default=0.0)
+        if time.time() - last > _RENEWED_SECONDS:
+            _record(vault, rel, blob)
+
+
+def _record(vault: Vault, rel: str, blob: str) -> None:
     vault.own_state.mkdir(parents=True, exist_ok=True)
     with kept_file(vault).open("a") as log:
-        log.write(json.dumps(record) + "\n")
+        log.write(json.dumps({"path": rel, "blob": blob, "at": time.time()}) + "\n")
 
 
 def kept_file(vault: Vault) -> Path:

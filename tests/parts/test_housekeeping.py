@@ -334,6 +334,18 @@ def test_a_kept_text_outlives_git_s_two_weeks_for_ninety_days(vault: Vault) -> N
     assert kept_ref(vault) not in git(vault.root, "for-each-ref", "--format=%(refname)")
 
 
+def test_a_text_that_is_kept_again_begins_its_days_again(vault: Vault) -> None:
+    blob = draft(vault, "the same text\n")
+    Housekeeper(vault).tidy()
+    age(vault, 80)
+    assert draft(vault, "the same text\n") == blob
+    assert len(kept(vault)) == 2
+    age(vault, 20)
+    assert Housekeeper(vault).tidy() is None
+    git(vault.root, "gc", "--quiet")
+    assert has(vault, blob)
+
+
 def test_each_worktree_s_kept_texts_are_held(vault: Vault, tmp_path: Path) -> None:
     git(vault.root, "worktree", "add", "-q", "-b", "side", str(tmp_path / "w"))
     linked = open_vault(tmp_path / "w")

@@ -22,7 +22,7 @@ def _temp_files(view: View) -> Iterator[Finding]:
 
 
 def _hidden(view: View) -> Iterator[Finding]:
-    for folder in condition.hidden_folders(view.store.vault):
+    for folder in condition.hidden_folders(view.store.vault.git_state / "hidden"):
         yield Finding(
             str(folder),
             "files that were removed while open, of a mount that is gone",
