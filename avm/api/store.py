@@ -17,6 +17,7 @@ from avm.base.errors import AccessError, AVMError, ExistsError, UsageError
 from avm.vault import files
 from avm.vault.authors import Authors, Entry
 from avm.vault.files import Stamp
+from avm.vault.layout import Layout
 from avm.vault.location import Vault
 from avm.vault.rescue import set_aside
 from avm.vault.revisions import Revisions
@@ -42,6 +43,7 @@ class Store:
         self.config = config
         self.revisions = Revisions(vault)
         self._waiting = waiting
+        self.layout = Layout(vault.root)
         self._authors = Authors(vault)
         self._index: Index | None = None
         self._semantic: Semantic | None = None
@@ -201,6 +203,14 @@ class Store:
             self.versions.close(rel, agent, leaving=leaving)
             if not leaving:
                 self.versions.keep(rel)
+
+    def waiting_since(self) -> dict[str, float]:
+        """When each path that the journal knows was first written since its last commit; seconds
+        since the epoch, by AVM's clock."""
+        since: dict[str, float] = {}
+        for entry in self._authors.read()[0]:
+            since.setdefault(entry.path, entry.at)
+        return since
 
     def ends(self, rel: str, status: os.stat_result | None = None) -> float | None:
         """When the memory at `rel` expires, None if it does not; exact for the bytes on disk.

@@ -12,6 +12,7 @@ from avm.api.viewed import Viewed, not_found
 from avm.base import paths
 from avm.base.errors import AccessError, NotFoundError
 from avm.vault import files
+from avm.vault.layout import Place
 
 _MOST_SAME_TITLES = 10_000
 
@@ -32,9 +33,9 @@ class Writing(Viewed):
         """Write a new memory and return where it is.
 
         It goes to the agent's private folder, or with `namespace` to `/memory/shared/<namespace>/`;
-        `folder` is a sub-folder there. `importance` is 0.0–1.0, `ttl` a duration such as `30d`.
-        The same title with the same text returns the memory that is there. Raises UsageError for a
-        bad value, named.
+        `folder` is a sub-folder there. A folder that is full goes on in one for the month:
+        `…/2026-11/`. `importance` is 0.0–1.0, `ttl` a duration such as `30d`. The same title with
+        the same text returns the memory that is there. Raises UsageError for a bad value, named.
         """
         from avm.base import memory_file
 
@@ -50,10 +51,11 @@ class Writing(Viewed):
             "expires": now + lifetime if lifetime else None,
             "agent": self.viewer.agent,
         }
-        place = values.folder(namespace, folder, self.viewer.home)
+        home = values.folder(namespace, folder, self.viewer.home)
         body = text if text.endswith("\n") else text + "\n"
         stem = paths.stem_from_title(title) if title else paths.stem_from_text(text)
-        rel, made = self._write_unique(f"{place}/{stem}", memory_file.render(front, body), body)
+        place = self.store.layout.place(home, now)
+        rel, made = self._write_unique(place, stem, memory_file.render(front, body), body)
         if not made:
             return Remembered(paths.display(rel), ("it was there already: nothing was written",))
         self.wrote(rel, "remember")
@@ -81,15 +83,24 @@ class Writing(Viewed):
             raise not_found(rel) from None
         self.wrote(rel, "forget")
 
-    def _write_unique(self, base: str, data: bytes, body: str) -> tuple[str, bool]:
-        """Write `base.md`, else `base-2.md` …; (rel, False) where the same body stands already."""
+    def _write_unique(self, place: Place, stem: str, data: bytes, body: str) -> tuple[str, bool]:
+        """Write `stem.md`, else `stem-2.md` …; (rel, False) where the same body stands already.
+
+        A name that is taken in one folder of `place` is taken in all.
+        """
+        layout = self.store.layout
         for number in range(1, _MOST_SAME_TITLES):
-            rel = f"{base}.md" if number == 1 else f"{base}-{number}.md"
-            if self.store.write_new(rel, data):
+            name = f"{stem}.md" if number == 1 else f"{stem}-{number}.md"
+            rel = f"{place.folder}/{name}"
+            standing = layout.standing(place, name)
+            if not standing and self.store.write_new(rel, data):
+                layout.wrote(place.folder)
                 return rel, True
-            if self._has_body(rel, body):
-                return rel, False
-        raise AccessError(f"{paths.display(base)}: too many memories of this title")
+            for there in (*standing, rel):
+                if self._has_body(there, body):
+                    return there, False
+        taken = paths.display(f"{place.folder}/{stem}")
+        raise AccessError(f"{taken}: too many memories of this title")
 
     def _has_body(self, rel: str, body: str) -> bool:
         from avm.base import memory_file

@@ -31,6 +31,7 @@ VERBS = (
     "gc",
     "purge",
     "index",
+    "doctor",
     "demo",
 )
 

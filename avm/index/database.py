@@ -106,13 +106,17 @@ class Database:
         except sqlite3.DatabaseError as err:
             if _is_hindrance(err):
                 raise IndexDamagedError(f"{self.file}: {err}; {_WRITABLE_HINT}") from None
-            if not _is_damage(err):
+            if not is_damage(err):
                 raise
             # Another thread may have done so already: the file is then another.
             if getattr(self._local, "inode", None) == self._inode():
                 self.notice = f"index rebuilt: {err}"
                 _move_aside(self.file)
             raise IndexThrownAway(f"{self.file} is damaged ({err}): ask again") from None
+
+    def discard(self) -> None:
+        """Move the file aside: the next connection begins with an empty one."""
+        _move_aside(self.file)
 
     def close(self) -> None:
         """Close every thread's connection."""
@@ -181,7 +185,8 @@ def _is_hindrance(err: sqlite3.Error) -> bool:
     )
 
 
-def _is_damage(err: sqlite3.Error) -> bool:
+def is_damage(err: sqlite3.Error) -> bool:
+    """Whether SQLite says that the file is not what it wrote."""
     code = getattr(err, "sqlite_errorcode", None)
     return code is not None and (
         code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

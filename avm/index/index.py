@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from avm.base.errors import RepositoryError
 from avm.base.paths import is_utf8
-from avm.index import vectors
+from avm.index import comparison, vectors
 from avm.index.apply import apply, apply_history, count_up, generation
 from avm.index.database import Database, IndexThrownAway
 from avm.index.plan import Known, make_plan
@@ -105,6 +105,30 @@ class Index:
 
                 apply(self._database, self._vault, plan, report)
             self._refresh_history()
+
+    def check(self) -> list[str]:
+        """What differs between the index and the files, a line each; [] if they agree.
+
+        Reads every file again. Raises IndexDamagedError.
+        """
+        try:
+            faults = self._faults()
+            if faults:
+                # A file that changed while we compared is no fault: look once more.
+                again = set(self._faults())
+                faults = [fault for fault in faults if fault in again]
+        except IndexThrownAway as err:
+            return [str(err)]
+        return faults
+
+    def _faults(self) -> list[str]:
+        self.refresh()
+        return list(comparison.faults(self._database, self._vault))
+
+    def rebuild(self) -> None:
+        """Throw the index away and build it anew; embeddings are computed again."""
+        self._database.discard()
+        self.refresh()
 
     def generation(self) -> int:
         """A number that differs whenever a search could answer differently."""

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from avm.base import paths
+from avm.vault.condition import hidden_folders
 
 _PREFIX = ".fuse_hidden"
 
@@ -24,9 +25,8 @@ class HiddenFiles:
     """The hidden files of one mount; those of processes that are gone are removed at the start."""
 
     def __init__(self, base: Path) -> None:
-        for folder in base.iterdir() if base.is_dir() else ():
-            if not _is_alive(folder.name.partition("-")[0]):
-                shutil.rmtree(folder, ignore_errors=True)
+        for folder in hidden_folders(base):
+            shutil.rmtree(folder, ignore_errors=True)
         self._folder = base / f"{os.getpid()}-{id(self):x}"
 
     def place(self, rel: str) -> Path:
@@ -37,15 +37,3 @@ class HiddenFiles:
     def close(self) -> None:
         """Remove them all."""
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _is_alive(pid: str) -> bool:
-    if not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

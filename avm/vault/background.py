@@ -14,6 +14,7 @@ from avm.base.errors import AVMError
 from avm.vault.authors import Authors, Entry
 from avm.vault.changes import FRESH, OPEN
 from avm.vault.committer import Committer, Report
+from avm.vault.housekeeping import Housekeeper
 from avm.vault.location import Vault
 from avm.vault.locks import try_lock
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
-#: How often a round looks for the person's own edits, which no journal tells of.
+#: How often a round looks for the person's own edits, which no journal tells of, and whether
+#: there is house to keep.
 _PEOPLE_SECONDS = 60.0
 #: How often a round looks again at what waits for the person: staged, in conflict, held back.
 _PATIENT_SECONDS = 10.0
@@ -54,6 +56,8 @@ class BackgroundCommitter:
         self._max_wait: float = config["commit.max_wait"].total_seconds()
         self._off: bool = config["commit.who"] == "off"
         self._held = held
+        self._housekeeper = Housekeeper(vault)
+        self._tidying: threading.Thread | None = None
         self._stop = threading.Event()
         self._lock: BaseFileLock | None = None
         self._thread = threading.Thread(target=self._run, name="avm-committer", daemon=True)
@@ -69,6 +73,8 @@ class BackgroundCommitter:
         """
         self._stop.set()
         self._thread.join()
+        if self._tidying:
+            self._tidying.join()
         report: Report | None = None
         seen: list[Entry] = []
         # Whoever found the lock held while we committed has left its writes to us: look again
@@ -111,6 +117,7 @@ class BackgroundCommitter:
             patient = self._round(people=now >= people_at)
             if now >= people_at:
                 people_at = now + _PEOPLE_SECONDS
+                self._tidy_when_due()
             seen, since, began = self._authors.size(), clock(), clock()
             patient_until = since + _PATIENT_SECONDS if patient else 0.0
 
@@ -125,3 +132,19 @@ class BackgroundCommitter:
             _log.info("commit waits: %s", report.blocked)
             return False
         return not {FRESH, OPEN} & set(report.waiting.values())
+
+    def _tidy_when_due(self) -> None:
+        """Keep house in a thread of its own: packing may take longer than a memory should wait."""
+        if (self._tidying and self._tidying.is_alive()) or not self._housekeeper.due():
+            return
+        self._tidying = threading.Thread(target=self._tidy, name="avm-housekeeper", daemon=True)
+        self._tidying.start()
+
+    def _tidy(self) -> None:
+        try:
+            undone = self._housekeeper.tidy(self._stop)
+        except (AVMError, OSError) as err:
+            _log.warning("housekeeping: %s", err)
+            return
+        if undone:
+            _log.info("housekeeping waits: %s", undone)

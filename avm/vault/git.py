@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +20,16 @@ _POINTERS = (
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
     "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
     "GIT_PREFIX",
     "GIT_NAMESPACE",
 )
 _SHA256_DIGITS = 64
+_MISSING = "the git program is not installed: apt install git"
+_POLL_SECONDS = 0.05
+#: What a program has to end by itself.
+_GRACE_SECONDS = 5.0
 
 
 def run(
@@ -36,26 +45,97 @@ def run(
     Raises RepositoryError with git's own last line if it fails (unless `check` is false) or is
     not installed.
     """
-    environ = {name: value for name, value in os.environ.items() if name not in _POINTERS}
-    environ |= {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-    environ |= env or {}
-    command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false", *args]
     feed: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
     try:
         done = subprocess.run(
-            command, cwd=folder, env=environ, capture_output=True, check=False, **feed
+            _command(args),
+            cwd=folder,
+            env=_environment(env),
+            capture_output=True,
+            check=False,
+            **feed,
         )
     except FileNotFoundError:
-        raise RepositoryError("the git program is not installed: apt install git") from None
+        raise RepositoryError(_MISSING) from None
     if check and done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
-        raise RepositoryError(f"git {args[0]} in {folder}: {lines[-1]}")
+        raise RepositoryError(f"git {args[0]} in {folder}: {last_line(done.stderr)}")
     return done
+
+
+def run_low(folder: Path, args: Sequence[str], halt: Callable[[], bool]) -> bool:
+    """Run `git ARGS` at the lowest priority; ends it, with its children, once `halt()` is true.
+
+    Returns whether it ran to its end. Raises RepositoryError as `run` does.
+    """
+    import shutil
+
+    tools = (("nice", "-n", "19"), ("ionice", "-c", "3"))
+    low = [word for tool in tools if shutil.which(tool[0]) for word in tool]
+    try:
+        # A session of its own: gc is a tree of programs, and all of them are to end.
+        child = subprocess.Popen(
+            [*low, *_command(args)],
+            cwd=folder,
+            env=_environment(None),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        raise RepositoryError(_MISSING) from None
+    with child:
+        said, ended = _until_halted(child, halt)
+    if ended and child.returncode != 0:
+        verb = next(word for word in args if word != "-c" and "=" not in word)
+        raise RepositoryError(f"git {verb} in {folder}: {last_line(said)}")
+    return ended
+
+
+def _until_halted(child: subprocess.Popen[bytes], halt: Callable[[], bool]) -> tuple[bytes, bool]:
+    """What the child said on stderr, and whether it came to its end by itself."""
+    halted_at: float | None = None
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.communicate(timeout=_POLL_SECONDS)[1], halted_at is None
+        if halted_at is None and halt():
+            halted_at = time.monotonic()
+            _end_group(child, signal.SIGTERM)  # git removes its temporary files
+        elif halted_at is not None and time.monotonic() - halted_at > _GRACE_SECONDS:
+            _end_group(child, signal.SIGKILL)
+
+
+def _end_group(child: subprocess.Popen[bytes], how: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, how)
+
+
+def last_line(said: bytes) -> str:
+    """The last line of what a program said: git puts the reason there."""
+    lines = said.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "no message"
+
+
+def _command(args: Sequence[str]) -> list[str]:
+    return ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false", *args]
+
+
+def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
+    environ = {name: value for name, value in os.environ.items() if name not in _POINTERS}
+    fixed = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    return environ | fixed | dict(more or {})
 
 
 def output(folder: Path, *args: str) -> str:
     """The output of `git ARGS`, stripped. Raises RepositoryError."""
     return run(folder, args).stdout.decode("utf-8", "surrogateescape").strip()
+
+
+def version() -> tuple[int, int]:
+    """The git program's version: (2, 39). Raises RepositoryError if it is not installed."""
+    done = run(Path("/"), ("--version",))
+    numbers = re.findall(rb"\d+", done.stdout)
+    return (int(numbers[0]), int(numbers[1])) if len(numbers) > 1 else (0, 0)
 
 
 def blob_id(raw: bytes, like: str = "") -> str:

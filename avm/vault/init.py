@@ -74,7 +74,7 @@ def _make(root: Path, state_dir: Path | None) -> Vault:
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_new(target, text.encode())
-    _exclude_temp_files(root)
+    exclude_temp_files(root)
     who = person(root)
     git.run(root, ("add", "--force", "--", *_FILES))
     git.run(
@@ -104,7 +104,7 @@ def adopt(root: Path, state_dir: Path | None = None) -> Vault:
         _git_init(root)
         git.run(root, ("config", "--local", _MADE_REPO_KEY, "true"))
     git.run(root, ("config", "--local", ADOPTED_KEY, "true"))
-    _exclude_temp_files(root)
+    exclude_temp_files(root)
     return open_vault(root, state_dir)
 
 
@@ -177,7 +177,7 @@ def _git_init(root: Path) -> None:
     git.run(root, ("init", "--quiet", f"--initial-branch={branch}"), env=formats)
 
 
-def _exclude_temp_files(root: Path) -> None:
+def exclude_temp_files(root: Path) -> None:
     """Keep a killed writer's temp file out of `git status`, in this clone only."""
     dirs = git_dirs(root.resolve())
     if dirs is None:

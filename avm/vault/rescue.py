@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,25 @@ from avm.vault.location import Vault
 if TYPE_CHECKING:
     from avm.vault.staging import Check
 
+_RENEWED_SECONDS = 86_400
 _NAME_CHARS = 50  # 200 bytes at most, of the 255 that a name may have
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A text that was kept: the rel it stood at, its blob (hex), when (seconds since the epoch)."""
+
+    path: str
+    blob: str
+    at: float
 
 
 def keep_text(vault: Vault, rel: str, check: Check) -> None:
     """Write the bytes of `rel` as a git blob unless git has them; `kept.jsonl` names the blob.
 
-    git prunes a blob that nothing points at after two weeks (gc.pruneExpire). Bytes that `check`
-    holds back from git are copied to `state/rescue/`.
+    git prunes a blob that nothing points at after two weeks (gc.pruneExpire); housekeeping.py
+    makes something point at it for longer. Bytes that `check` holds back from git are copied to
+    `state/rescue/`.
     """
     try:
         raw = files.read(vault, rel)
@@ -32,20 +44,53 @@ def keep_text(vault: Vault, rel: str, check: Check) -> None:
         set_copy_aside(vault, rel)
         return
     blob = git.blob_id(raw)
-    if (vault.common_dir / "objects" / blob[:2] / blob[2:]).exists():
+    there = (vault.common_dir / "objects" / blob[:2] / blob[2:]).exists()
+    if there or git.run(vault.root, ("cat-file", "-e", blob), check=False).returncode == 0:
+        _renew(vault, rel, blob)
         return
-    if git.run(vault.root, ("cat-file", "-e", blob), check=False).returncode == 0:
-        return  # in a pack
     written = git.run(vault.root, ("hash-object", "-w", "--stdin"), stdin=raw)
     note_kept(vault, rel, written.stdout.decode().strip())
 
 
+def _renew(vault: Vault, rel: str, blob: str) -> None:
+    """Where git has the blob because it was kept before: its days begin again."""
+    if kept_file(vault).exists() and blob.encode() in kept_file(vault).read_bytes():
+        last = max((text.at for text in kept(vault) if text.blob == blob), default=0.0)
+        if time.time() - last > _RENEWED_SECONDS:
+            note_kept(vault, rel, blob)
+
+
 def note_kept(vault: Vault, rel: str, blob: str) -> None:
     """Name a blob in `kept.jsonl`."""
-    record = {"path": rel, "blob": blob, "at": time.time()}
     vault.own_state.mkdir(parents=True, exist_ok=True)
-    with (vault.own_state / "kept.jsonl").open("a") as log:
-        log.write(json.dumps(record) + "\n")
+    with kept_file(vault).open("a") as log:
+        log.write(json.dumps({"path": rel, "blob": blob, "at": time.time()}) + "\n")
+
+
+def kept_file(vault: Vault) -> Path:
+    """Where kept texts are named."""
+    return vault.own_state / "kept.jsonl"
+
+
+def kept(vault: Vault) -> list[Kept]:
+    """The texts that were kept, oldest first."""
+    try:
+        lines = kept_file(vault).read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    return [record for record in map(_parse, lines) if record]
+
+
+def _parse(line: bytes) -> Kept | None:
+    try:
+        return Kept(**json.loads(line))
+    except (ValueError, TypeError):
+        return None  # a line cut short by a kill
+
+
+def rescued(vault: Vault) -> list[Path]:
+    """The files that were set aside."""
+    return sorted(path for path in (vault.own_state / "rescue").glob("*") if path.is_file())
 
 
 def set_aside(vault: Vault, rel: str) -> Path:

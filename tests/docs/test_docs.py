@@ -21,6 +21,7 @@ from conftest import ROOT, needs_fuse, run_avm
 from avm.base import config
 from avm.base.errors import AVMError
 from avm.cli import VERBS, cli
+from avm.cli.doctor import CHECKS
 from avm.overlay.nodes import NODES
 
 sys.path.insert(0, str(ROOT / "tests" / "tools"))
@@ -56,7 +57,7 @@ def blocks(text: str, language: str) -> list[str]:
 # Command line
 
 
-@pytest.mark.parametrize("page", ["cli.md", "nodes.md"])
+@pytest.mark.parametrize("page", ["cli.md", "nodes.md", "doctor.md"])
 def test_generated_parts_are_what_the_code_says(page: str) -> None:
     text = read(page)
     assert make_docs.with_parts(text) == text, "run python tests/tools/make_docs.py"
@@ -167,6 +168,14 @@ def test_no_two_errors_share_a_code() -> None:
     codes = [error.exit_code for error in error_classes()]
     assert len(codes) == len(set(codes)) >= 13
     assert not {0, 1, 130} & set(codes)
+
+
+# Doctor
+
+
+def test_every_check_is_documented() -> None:
+    assert [row[0].strip("`") for row in rows(read("doctor.md"))] == [c.name for c in CHECKS]
+    assert all(check.doc.endswith(".") for check in CHECKS)
 
 
 # Virtual nodes

@@ -17,6 +17,7 @@ from conftest import SAMPLE_NOW, git, run_avm
 
 from avm import AVM
 from avm.cli import VERBS
+from avm.cli.doctor import CHECKS
 
 BODY = "RSI > 70 → exit\n"
 RULE = f"---\ntitle: rule\nimportance: 0.9\ntags: [trading]\n---\n{BODY}"
@@ -208,6 +209,43 @@ def test_index(vault: Path) -> None:
     shutil.rmtree(vault / ".git/avm/index")
     told = json.loads(ok("index", "--json"))
     assert told == {"memories": 3, "passages": 3, "embedded": 0}
+
+
+def test_doctor(vault: Path) -> None:
+    assert ok("doctor") == f"all is well: {len(CHECKS)} checks\n"
+    assert ok("doctor", "--fix") == f"all is well: {len(CHECKS)} checks\n"
+    exclude = vault / ".git/info/exclude"
+    exclude.write_text("")
+    (vault / "memory/private/akashi/bad.md").write_text("---\nttl: ever\n---\nx\n")
+    bad = (
+        "times: /memory/private/akashi/bad.md: ttl 'ever': not a duration such as 30d;"
+        " edit it; until then it counts as absent\n"
+    )
+    rule = (
+        f"exclude-rule: {exclude}: the files of killed writers would show in git status;"
+        " avm doctor --fix adds the rule\n"
+    )
+    assert wrong("doctor") == rule + bad
+    assert wrong("doctor", "--agent", "akashi") == bad
+    assert wrong("doctor", "--fix") == f"mended: exclude-rule: {exclude}\n" + bad
+    assert ".avm-tmp-*" in exclude.read_text()
+    data = json.loads(wrong("doctor", "--json"))
+    assert (data["checks"], data["mended"]) == (len(CHECKS), [])
+    assert [(f["check"], f["path"], f["fixable"], f["note"]) for f in data["findings"]] == [
+        ("times", "/memory/private/akashi/bad.md", False, False)
+    ]
+    (vault / "memory/private/akashi/bad.md").unlink()
+    (Path.home() / ".gitconfig").write_text("")
+    note, well = ok("doctor").splitlines()
+    assert note.startswith("note: identity: git does not know your user.name and user.email")
+    assert well.startswith("all is well")
+
+
+def wrong(*args: str) -> str:
+    """What a command prints that has found something wrong."""
+    done = run_avm(*args, cwd=Path.home())
+    assert (done.returncode, done.stderr) == (1, "")
+    return done.stdout
 
 
 def test_help_and_version() -> None:

@@ -108,6 +108,20 @@ def test_a_dead_mount_is_named_and_the_next_one_repairs_it(akashi: Mount) -> Non
     assert f"mounted  {akashi.point}  for akashi" in status
 
 
+def test_doctor_names_a_dead_mount_and_takes_it_away(akashi: Mount) -> None:
+    assert "all is well" in run_avm("doctor").stdout
+    kill_all(akashi)
+    said = run_avm("doctor")
+    line = (
+        f"stale-mount: {akashi.point}: a mount whose server has died; avm doctor --fix unmounts it"
+    )
+    assert (said.returncode, line in said.stdout.splitlines()) == (1, True)
+    mended = run_avm("doctor", "--fix")
+    assert f"mended: stale-mount: {akashi.point}\n" in mended.stdout
+    assert mended.returncode == 0, mended.stdout
+    assert not akashi.mounted
+
+
 def test_a_dead_mount_that_somebody_sits_in_is_repaired_too(akashi: Mount) -> None:
     holder = os.open(akashi.private.parent, os.O_RDONLY)
     try:

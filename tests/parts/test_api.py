@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import git, run_avm
+from vault_helpers import assert_well
 
 from avm import AVM, AVMError, Hit, ScoringStrategy
 from avm.base.errors import AccessError, ExistsError, NotFoundError, NoVaultError, UsageError
@@ -28,6 +29,7 @@ def avm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AVM]:
     monkeypatch.setenv("AVM_CLOCK", MOMENT)
     with AVM(tmp_path / "vault", semantic="off") as opened:
         yield opened
+        assert_well(opened)
 
 
 def on_disk(avm: AVM, path: str) -> Path:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from conftest import git, run_avm, wait_for
+from vault_helpers import assert_well
 
 from avm import AVM
 from avm.vault.files import Stamp
@@ -123,6 +124,7 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
         yield made
         made.avm.search("common")
         assert_as_new(made.root, made.avm.store.vault.index_dir / "index.sqlite", tmp_path)
+        assert_well(made.avm)
     finally:
         made.avm.close()
 

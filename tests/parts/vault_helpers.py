@@ -12,6 +12,9 @@ from pathlib import Path
 
 from conftest import git
 
+from avm import AVM
+from avm.api import doctor
+from avm.api.checks import CHECKS
 from avm.base import atomic
 from avm.base.config import Config
 from avm.vault.authors import Authors, Entry
@@ -114,6 +117,14 @@ def assert_sound(vault: Vault) -> None:
     """No lock is left and `git fsck` finds nothing wrong."""
     assert git_locks(vault) == []
     git(vault.root, "fsck", "--strict", "--no-dangling")
+
+
+def assert_well(avm: AVM) -> None:
+    """The oracle at the end of a test: index ≡ files, and no process left anything half done."""
+    names = {"repository", "index", "unfinished-commit", "git-lock", "temp-file", "exclude-rule"}
+    checks = [check for check in CHECKS if check.name in names]
+    assert len(checks) == len(names)
+    assert [str(finding) for finding in doctor.check(avm, checks)] == []
 
 
 def git_locks(vault: Vault) -> list[Path]:

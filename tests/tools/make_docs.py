@@ -1,8 +1,9 @@
 """Brings the generated parts of docs/ up to date: `python tests/tools/make_docs.py`.
 
 Generated is what stands between `<!-- begin NAME -->` and `<!-- end -->`: the options of each verb
-in docs/cli.md, the table of nodes in docs/nodes.md. The answers of the examples in docs/nodes.md
-are taken from the sample vault. tests/docs/test_docs.py holds all of it to the code.
+in docs/cli.md, the table of nodes in docs/nodes.md, that of checks in docs/doctor.md. The answers
+of the examples in docs/nodes.md are taken from the sample vault. tests/docs/test_docs.py holds all
+of it to the code.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 import click
 
 from avm.cli import VERBS, cli
+from avm.cli.doctor import CHECKS
 from avm.overlay.nodes import NODES
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +40,8 @@ def with_parts(text: str) -> str:
 
     def made(match: re.Match[str]) -> str:
         what, _, name = match[2].partition(" ")
-        body = verb_part(name) if what == "verb" else nodes_part()
+        parts = {"verb": lambda: verb_part(name), "nodes": nodes_part, "checks": checks_part}
+        body = parts[what]()
         return f"{match[1]}{body}{match[3]}"
 
     return _PART.sub(made, text)
@@ -85,6 +88,15 @@ def nodes_part() -> str:
     return "".join(lines) + "\n"
 
 
+def checks_part() -> str:
+    """The table of what doctor looks for."""
+    lines = ["\n| check | looks for | `--fix` | an agent's |\n|---|---|---|---|\n"]
+    for check in CHECKS:
+        agents = "yes" if check.for_agents else "no"
+        lines.append(f"| `{check.name}` | {check.doc} | {check.mended or 'no'} | {agents} |\n")
+    return "".join(lines) + "\n"
+
+
 def examples(text: str) -> list[tuple[str, str]]:
     """The golden examples of a page: (command, exact output)."""
     return [(match[3], match[4]) for match in _EXAMPLE.finditer(text)]
@@ -127,10 +139,10 @@ def _avm(args: list[str], vault: Path) -> str:
 
 
 def main() -> None:
-    """Rewrite docs/cli.md and docs/nodes.md."""
+    """Rewrite docs/cli.md, docs/nodes.md and docs/doctor.md."""
     with tempfile.TemporaryDirectory() as folder:
         vault = sample(Path(folder))
-        for name in ("cli.md", "nodes.md"):
+        for name in ("cli.md", "nodes.md", "doctor.md"):
             page = ROOT / "docs" / name
             page.write_text(with_answers(with_parts(page.read_text("utf-8")), vault), "utf-8")
             print(page, len(VERBS), "verbs", len(NODES), "nodes")

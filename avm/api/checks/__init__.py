@@ -1,0 +1,28 @@
+"""The one table of checks, but for those of the layers above (cli/doctor.py adds them)."""
+
+from __future__ import annotations
+
+from avm.api.checks import (
+    history,
+    index,
+    leftovers,
+    locks,
+    memories,
+    place,
+    repository,
+    settings,
+)
+from avm.api.checks.finding import Check, Finding
+
+__all__ = ["CHECKS", "Check", "Finding"]
+
+CHECKS: tuple[Check, ...] = (
+    *repository.CHECKS,
+    *locks.CHECKS,
+    *settings.CHECKS,
+    *place.CHECKS,
+    *memories.CHECKS,
+    *index.CHECKS,
+    *leftovers.CHECKS,
+    *history.CHECKS,
+)

@@ -1,0 +1,71 @@
+"""The memories themselves: what could not be read, folders that are too full."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from avm.api.checks.finding import Check, Finding
+from avm.api.view import View
+from avm.base import paths
+from avm.index.text import Filter
+from avm.vault.layout import MOST_FILES
+
+#: How the problems of a memory's times begin (base/memory_file.py).
+_TIMES = ("created ", "expires ", "ttl ")
+
+
+def _front_matter(view: View) -> Iterator[Finding]:
+    for rel, problem in _problems(view):
+        if not problem.startswith(_TIMES):
+            yield Finding(paths.display(rel), problem, "edit it; until then it counts as absent")
+
+
+def _times(view: View) -> Iterator[Finding]:
+    for rel, problem in _problems(view):
+        if problem.startswith(_TIMES):
+            yield Finding(paths.display(rel), problem, "edit it; until then it counts as absent")
+
+
+def _problems(view: View) -> list[tuple[str, str]]:
+    index = view.store.index
+    index.refresh()
+    return [(rel, problem) for rel, problem in index.problems() if view.viewer.can_read(rel)]
+
+
+def _names(view: View) -> Iterator[Finding]:
+    index = view.store.index
+    index.refresh()
+    for rel in index.undecodable:
+        if view.viewer.can_read(rel):
+            yield Finding(paths.display(rel), "its name is not UTF-8: it is no memory", "rename it")
+
+
+def _crowded(view: View) -> Iterator[Finding]:
+    index, root = view.store.index, view.store.vault.root
+    index.refresh()
+    everything = Filter(view.viewer.read_folders, "", float("-inf"))
+    for folder in sorted({paths.parent(row.path) for row in index.list_memories(everything)}):
+        try:
+            count = sum(1 for _ in os.scandir(root / folder))
+        except OSError:
+            continue
+        if count > MOST_FILES:
+            yield Finding(
+                paths.display(folder),
+                f"{count:,} files in one folder: each commit in it is slow",
+                "left alone, new memories go to folders of the month; move some into sub-folders",
+            )
+
+
+CHECKS = (
+    Check("front-matter", "Front matter that cannot be read.", _front_matter, for_agents=True),
+    Check("times", "Times and durations that cannot be read.", _times, for_agents=True),
+    Check("names", "Names of memories that are not UTF-8.", _names, for_agents=True),
+    Check(
+        "crowded-folder",
+        f"Folders of memories with more than {MOST_FILES:,} files.",
+        _crowded,
+        for_agents=True,
+    ),
+)
