@@ -36,8 +36,8 @@ def blame(vault: Vault, rel: str, commit: str | None = None) -> list[Line]:
     Raises RepositoryError if git does not have the file.
     """
     args = [
-        "-c", "blame.ignoreRevsFile=", "blame", "--line-porcelain", "--no-textconv",
-        "--no-progress", "--encoding=UTF-8",
+        "blame", "--line-porcelain", "--no-textconv", "--ignore-revs-file=", "--no-progress",
+        "--encoding=UTF-8",
     ]  # fmt: skip
     if commit is not None:
         args.append(commit)

@@ -21,10 +21,8 @@ _FORMAT = "%x01%H%x00%P%x00%an%x00%ae%x00%ct%x00%s%x00%(trailers:key=Memory-Op,v
 _FIELDS = 7
 #: Nothing a person configured may change what git prints, and no path is a pattern.
 _PLAIN = ("--literal-pathspecs", "-c", "log.follow=false", "-c", "log.showSignature=false")
-_RAW = (
-    "-z", "--raw", "--full-diff", "--no-renames", "--no-abbrev", "--diff-merges=first-parent",
-    "--no-color", "--no-notes", "--encoding=UTF-8", f"--format={_FORMAT}",
-)  # fmt: skip
+_RAW = ("-z", "--raw", "--no-renames", "--no-abbrev", "--no-color")
+_LOG = ("--full-diff", "--no-diff-merges", "--no-notes", "--encoding=UTF-8", f"--format={_FORMAT}")
 _KINDS = {"A": "added", "D": "deleted"}
 
 
@@ -70,7 +68,7 @@ def commits(
     `agent`: by this one; `since`: seconds since the epoch; `name` is noted in each. Raises
     RepositoryError.
     """
-    args = [*_PLAIN, "log", *_RAW]
+    args = [*_PLAIN, "log", *_RAW, *_LOG]
     if limit is not None:
         args.append(f"-{limit}")
     if since is not None:
@@ -81,7 +79,9 @@ def commits(
     if done.returncode != 0:
         reason = done.stderr.decode("utf-8", "replace").strip()
         raise RepositoryError(f"git log in {vault.root}: {reason}")
-    return list(_parse(done.stdout, name))
+    found = list(_parse(done.stdout, name))
+    _compare_merges(vault, [commit for commit in found if len(commit.parents) > 1])
+    return found
 
 
 def commits_of_file(
@@ -184,6 +184,26 @@ def was_there(vault: Vault, head: str, scope: Sequence[str]) -> bool:
     return bool(git.output(vault.root, *args))
 
 
+def _compare_merges(vault: Vault, merges: Sequence[Logged]) -> None:
+    """Fill in what each merge differs in from its first parent.
+
+    If `git log` itself were asked, it would list merges that it else leaves out of a path's log.
+    """
+    if not merges:
+        return
+    by_id = {merge.id: merge for merge in merges}
+    feed = "".join(f"{merge.id} {merge.parents[0]}\n" for merge in merges).encode()
+    args = ("diff-tree", "--stdin", "-r", *_RAW)
+    fields = iter(git.run(vault.root, args, stdin=feed).stdout.split(b"\0"))
+    paths: dict[str, Touch] = {}
+    for field in fields:
+        field = field.lstrip(b"\n")
+        if field.startswith(b":"):
+            _add_touch(paths, field, next(fields))
+        elif field:
+            paths = by_id[field.decode()].paths
+
+
 def _parse(data: bytes, name: str | None) -> Iterator[Logged]:
     fields = iter(data.split(b"\0"))
     head: list[str] = []
@@ -197,11 +217,15 @@ def _parse(data: bytes, name: str | None) -> Iterator[Logged]:
             head = [item.decode("utf-8", "replace") for item in (field[1:], *rest)]
             paths = {}
         elif field.startswith(b":"):
-            _, _, old, new, letter = field.decode().split(" ")
-            kind = _KINDS.get(letter[0], "changed")
-            paths[next(fields).decode("utf-8", "surrogateescape")] = Touch(kind, old, new)
+            _add_touch(paths, field, next(fields))
     if head:
         yield _logged(head, paths, name)
+
+
+def _add_touch(paths: dict[str, Touch], facts: bytes, rel: bytes) -> None:
+    _, _, old, new, letter = facts.decode().split(" ")
+    kind = _KINDS.get(letter[0], "changed")
+    paths[rel.decode("utf-8", "surrogateescape")] = Touch(kind, old, new)
 
 
 def _logged(head: list[str], paths: dict[str, Touch], name: str | None) -> Logged:

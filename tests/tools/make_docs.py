@@ -27,6 +27,16 @@ from avm.overlay.nodes import NODES
 ROOT = Path(__file__).parents[2]
 #: When the examples are asked, and what the sample vault is committed at.
 NOW = "2026-11-20T09:00:00Z"
+#: A commit's hash is made of these too, and some examples print one.
+_SAME_HASHES = {
+    "GIT_AUTHOR_NAME": "Pat Person",
+    "GIT_AUTHOR_EMAIL": "pat@example.org",
+    "GIT_AUTHOR_DATE": NOW,
+    "GIT_COMMITTER_NAME": "Pat Person",
+    "GIT_COMMITTER_EMAIL": "pat@example.org",
+    "GIT_COMMITTER_DATE": NOW,
+    "TZ": "UTC",
+}
 SHARED_OPTIONS = ("vault", "agent", "json")
 _PART = re.compile(r"(<!-- begin ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 #: A golden example: the marker, then a block of a command and what it prints.
@@ -82,9 +92,8 @@ def nodes_part() -> str:
     """The table of nodes with their parameters."""
     lines = ["\n| node | answers | parameters |\n|---|---|---|\n"]
     for node in NODES:
-        shown = f":{node.name}" if node.place == "folder" else f"x.md:{node.name}"
         told = "; ".join(f"`{name}`: {what}" for name, what in node.parameters.items()) or "none"
-        lines.append(f"| `{shown}` | {node.doc} | {told} |\n")
+        lines.append(f"| `{node.shown}` | {node.doc} | {told} |\n")
     return "".join(lines) + "\n"
 
 
@@ -129,7 +138,7 @@ def ask(command: str, vault: Path) -> str:
 
 
 def _avm(args: list[str], vault: Path) -> str:
-    env = {**os.environ, "AVM_CLOCK": NOW, "AVM_SEMANTIC": "off"}
+    env = {**os.environ, **_SAME_HASHES, "AVM_CLOCK": NOW, "AVM_SEMANTIC": "off"}
     if args[0] != "init":
         env["AVM_VAULT"] = str(vault)
     run = [sys.executable, "-m", "avm", *args]

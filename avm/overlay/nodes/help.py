@@ -26,7 +26,9 @@ def render(view: View, rel: str, arguments: Mapping[str, str]) -> str:
     parts = []
     for node in TABLE:
         parts.append(f"{node.shown}  {node.doc}\n")
-        parts += [f"    {name}={what}\n" for name, what in node.parameters.items()]
+        for name, what in node.parameters.items():
+            form = f"{name.upper()}: " if name == node.value else f"{name}="
+            parts.append(f"    {form}{what}\n")
         parts += [f"    cat '{example}'\n" for example in node.examples]
     return _INTRO + "".join(parts) + _OUTRO
 
