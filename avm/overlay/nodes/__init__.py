@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from avm.overlay.names import Node
 from avm.overlay.nodes import help as help_node
-from avm.overlay.nodes import meta, recall, search, stats, tags
+from avm.overlay.nodes import meta, recall, search, stats, status, tags
 
 NODES: tuple[Node, ...] = (
     search.NODE,
     recall.NODE,
     tags.NODE,
     stats.NODE,
+    status.NODE,
     help_node.NODE,
     meta.NODE,
 )
