@@ -16,13 +16,13 @@ only where one stands, with bounded or possessive repeats. There is no place for
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 #: A file that is full of them is told of by its first ones.
 _MOST = 100
 #: So much of a value is looked at to tell whether it was drawn.
-_JUDGED = 64
+_JUDGED = 40
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,13 @@ def find(data: bytes) -> list[Finding]:
     return _told(spans, data) if spans else []
 
 
+def told(findings: Sequence[Finding]) -> str:
+    """Findings in a few words, never with the secret: the certain ones first, two at most."""
+    first = sorted(findings, key=lambda finding: not finding.certain)
+    shown = "; ".join(map(str, first[:2]))
+    return shown if len(first) <= 2 else f"{shown}; and {len(first) - 2} more"
+
+
 def _long_runs(data: bytes) -> bytes:
     """The parts of `data` that are long enough for a token: few, where there is none."""
     shape = data.translate(_SHAPE)
@@ -78,7 +85,7 @@ def _matches(
         if match:
             group = match.lastindex or 0
             if rule.holds(match[group]):
-                yield match.start(group), match.end(group), rule
+                yield at, match.end(group), rule
                 found += 1
                 end = match.end(group)
         at = text.find(literal, end)
@@ -114,6 +121,7 @@ _REFERENCE = re.compile(
     rb"|(?:op|arn|enc|env|vault|file|ref|ssm|sha\d+|md5|data)[:\[-]"
     rb"|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z"  # a UUID
     rb"|\d{4}-\d\d-\d\d"  # an instant
+    rb"|[A-Za-z_][\w.]*\(\Z"  # load_key()
     rb"|[A-Za-z_]\w*(?:(?:\.|::|->)[A-Za-z_]\w*)+\Z",  # os.environ, self.token
     re.IGNORECASE,
 )
@@ -184,6 +192,8 @@ _SHAPE = bytes(97 if chr(n) in "._~-" or (n < 128 and chr(n).isalnum()) else 32 
 _SHORTEST = b"a" * 20
 #: A token begins here: after what is no part of a word, or after an escaped line end or tab.
 _START = rb"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
+#: The same for a token with dashes in it: else each part of a long chain of dashes would be tried.
+_DASHED_START = rb"(?:(?<![\w-])|(?<=\\[nrt]))"
 _END = rb"(?![A-Za-z0-9])"
 #: From a name to its value: `: `, ` = `, `": `, `: str = `, `** | `, ` is `, ` for staging is `.
 _ASSIGNED = (
@@ -220,7 +230,8 @@ class _Rule:
 
 def _token(name: str, shape: bytes, *literals: bytes, **more: object) -> _Rule:
     """A token of this shape that stands for itself."""
-    pattern = re.compile(_START + shape + _END)
+    start = _DASHED_START if b"-]" in shape else _START
+    pattern = re.compile(start + shape + _END)
     return _Rule(name, literals, pattern, in_runs=True, **more)  # type: ignore[arg-type]
 
 
@@ -257,7 +268,7 @@ _RULES = (
     _token("docker-token", rb"dckr_(?:pat|oat)_[\w-]{27,40}+", b"dckr_"),
     # Models
     _token("anthropic-key", rb"sk-ant-[\w-]{24,300}+", b"sk-ant-"),
-    _token("openai-key", rb"(?<![\w-])sk-(?:(?:proj|svcacct|admin|None)-[\w-]{20,300}+"
+    _token("openai-key", rb"sk-(?:(?:proj|svcacct|admin|None)-[\w-]{20,300}+"
            rb"|or-v1-[0-9a-f]{64}|[A-Za-z0-9]{32,64}+)", b"sk-"),
     _token("huggingface-token", rb"hf_[A-Za-z0-9]{34,40}+", b"hf_"),
     _token("groq-key", rb"gsk_[A-Za-z0-9]{52}", b"gsk_"),
