@@ -16,6 +16,7 @@ from avm.base.errors import AccessError, AVMError, ExistsError, UsageError
 from avm.index.index import Index
 from avm.index.plan import is_racy
 from avm.vault import files
+from avm.vault.allowed import Allowed
 from avm.vault.authors import Authors, Entry
 from avm.vault.background import BackgroundCommitter
 from avm.vault.committer import Committer, Report
@@ -36,6 +37,7 @@ class Store:
         self.index = Index(vault)
         self.semantic = Semantic(vault, config, self.index, waiting)
         self.committer = Committer(vault, config)
+        self.allowed = Allowed(vault)
         self._authors = Authors(vault)
         self._background: BackgroundCommitter | None = None
         self._starting = threading.Lock()

@@ -21,7 +21,9 @@ VERBS = (
     "unmount",
     "status",
     "commit",
+    "allow",
     "index",
+    "hook",
     "demo",
 )
 

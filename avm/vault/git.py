@@ -12,7 +12,7 @@ from typing import Any
 from avm.base.errors import RepositoryError
 
 #: Variables that point git at a repository or an index; inside a hook they name the person's own.
-_POINTERS = (
+POINTERS = (
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
@@ -36,7 +36,7 @@ def run(
     Raises RepositoryError with git's own last line if it fails (unless `check` is false) or is
     not installed.
     """
-    environ = {name: value for name, value in os.environ.items() if name not in _POINTERS}
+    environ = {name: value for name, value in os.environ.items() if name not in POINTERS}
     environ |= {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     environ |= env or {}
     command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false", *args]
