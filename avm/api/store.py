@@ -15,6 +15,7 @@ from avm.base import atomic, paths
 from avm.base.config import Config
 from avm.base.errors import AccessError, AVMError, ExistsError, UsageError
 from avm.vault import files
+from avm.vault.allowed import Allowed
 from avm.vault.authors import Authors, Entry
 from avm.vault.files import Stamp
 from avm.vault.layout import Layout
@@ -44,6 +45,7 @@ class Store:
         self.revisions = Revisions(vault)
         self._waiting = waiting
         self.layout = Layout(vault.root)
+        self.allowed = Allowed(vault)
         self._authors = Authors(vault)
         self._index: Index | None = None
         self._semantic: Semantic | None = None
@@ -55,10 +57,6 @@ class Store:
         self._starting = threading.Lock()
         self._held: Callable[[], Collection[str]] = tuple
         self._endings: dict[str, tuple[Stamp, float | None]] = {}
-
-    def held_back(self, rel: str, raw: bytes) -> str | None:
-        """Why the content of a path stays out of git; None if it does not."""
-        return None
 
     @property
     def index(self) -> Index:
@@ -87,7 +85,7 @@ class Store:
             if self._committer is None:
                 from avm.vault.committer import Committer
 
-                self._committer = Committer(self.vault, self.config, self.held_back)
+                self._committer = Committer(self.vault, self.config, self.allowed.held_because)
             return self._committer
 
     @property
@@ -97,7 +95,7 @@ class Store:
             if self._versions is None:
                 from avm.vault.versions import Versions
 
-                self._versions = Versions(self.vault, self._authors, self.held_back)
+                self._versions = Versions(self.vault, self._authors, self.allowed.held_because)
             return self._versions
 
     @property

@@ -45,11 +45,14 @@ class View(Writing, Reading, Undoing):
         return self.store.index.vector_counts(where=self._filter(""))
 
     @again_if_damaged
-    def status(self) -> Status:
-        """What is indexed, waiting, expired, unparsable. Raises RepositoryError if git fails."""
+    def status(self, folder: str = "") -> Status:
+        """What is indexed, waiting, expired, unparsable in `folder` and below.
+
+        Raises RepositoryError if git fails.
+        """
         index = self.store.index
         index.refresh()
-        where = self._filter("")
+        where = self._filter(folder)
         report = self.store.committer.waiting()
         embedded, passages = index.vector_counts(where=where)
         unread = [*index.problems(), *((rel, "its name is not UTF-8") for rel in index.undecodable)]
@@ -59,9 +62,15 @@ class View(Writing, Reading, Undoing):
             memories=len(index.list_memories(where)),
             expired=tuple(paths.display(row.path) for row in index.expired(where)),
             unreadable=tuple(
-                (paths.display(rel), why) for rel, why in unread if self.viewer.can_read(rel)
+                (paths.display(rel), why)
+                for rel, why in unread
+                if self.viewer.can_read(rel) and paths.is_below(rel, where.scope)
             ),
-            waiting={paths.display(r): why for r, why in self._readable(report.waiting).items()},
+            waiting={
+                paths.display(rel): why
+                for rel, why in self._readable(report.waiting).items()
+                if paths.is_below(rel, where.scope)
+            },
             blocked=report.blocked,
             embedded=embedded,
             passages=passages,

@@ -1,18 +1,22 @@
-"""Writing as one viewer: remember, write, forget."""
+"""Writing as one viewer: remember, write, forget, and allow what looks like a secret."""
 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 
 from avm.api import values
 from avm.api.results import Remembered
 from avm.api.viewed import Viewed, not_found
-from avm.base import paths
-from avm.base.errors import AccessError, NotFoundError
+from avm.base import paths, secrets
+from avm.base.errors import AccessError, NotFoundError, SecretError
+from avm.base.secrets import Finding
 from avm.vault import files
 from avm.vault.layout import Place
+from avm.vault.staged import staged_bytes
 
 _MOST_SAME_TITLES = 10_000
 
@@ -29,13 +33,16 @@ class Writing(Viewed):
         namespace: str | None = None,
         folder: str | None = None,
         ttl: str | timedelta | None = None,
+        *,
+        allow_secret: bool = False,
     ) -> Remembered:
         """Write a new memory and return where it is.
 
         It goes to the agent's private folder, or with `namespace` to `/memory/shared/<namespace>/`;
         `folder` is a sub-folder there. A folder that is full goes on in one for the month:
         `…/2026-11/`. `importance` is 0.0–1.0, `ttl` a duration such as `30d`. The same title with
-        the same text returns the memory that is there. Raises UsageError for a bad value, named.
+        the same text returns the memory that is there. Raises UsageError for a bad value, named;
+        SecretError for a token, unless `allow_secret`.
         """
         from avm.base import memory_file
 
@@ -55,21 +62,52 @@ class Writing(Viewed):
         body = text if text.endswith("\n") else text + "\n"
         stem = paths.stem_from_title(title) if title else paths.stem_from_text(text)
         place = self.store.layout.place(home, now)
-        rel, made = self._write_unique(place, stem, memory_file.render(front, body), body)
-        if not made:
-            return Remembered(paths.display(rel), ("it was there already: nothing was written",))
-        self.wrote(rel, "remember")
-        return Remembered(paths.display(rel))
+        data = memory_file.render(front, body)
+        if not allow_secret:
+            _refuse_tokens(data, len(data) - len(values.data(body)))
+        rel, made = self._write_unique(place, stem, data, body)
+        hints = [] if made else ["it was there already: nothing was written"]
+        hints += self._settle_secrets(rel, data if made else None, allow_secret)
+        if made:
+            self.wrote(rel, "remember")
+        return Remembered(paths.display(rel), tuple(hints))
 
-    def write(self, path: str, text: str | bytes) -> None:
+    def write(self, path: str, text: str | bytes, *, allow_secret: bool = False) -> Remembered:
         """Write a whole file, byte for byte; front matter and all are the caller's.
 
-        Raises AccessError, ExistsError for a folder, UsageError for what is no text.
+        Raises AccessError, ExistsError for a folder, UsageError for what is no text, SecretError
+        for a token, unless `allow_secret`.
         """
         rel = self._writable(path)
+        data = values.data(text)
+        if not allow_secret:
+            _refuse_tokens(data)
         existed = files.regular_file(self.store.vault, rel) is not None
-        self.store.replace(rel, values.data(text), self.viewer.agent)
+        self.store.replace(rel, data, self.viewer.agent)
+        hints = self._settle_secrets(rel, data, allow_secret)
         self.wrote(rel, "edit" if existed else "remember")
+        return Remembered(paths.display(rel), tuple(hints))
+
+    def allow(self, path: str) -> list[Finding]:
+        """Let a file be committed as it is now, although it looks as if it held a secret.
+
+        What the owner has staged of it is allowed too. Returns what was found in either; a file
+        that changes is looked at again. Raises NotFoundError, AccessError, RepositoryError.
+        """
+        rel = self._existing(path)
+        if not self.viewer.can_write(rel):
+            raise AccessError(f"{paths.display(rel)}: {self._who()} may not allow it")
+        versions = [files.read(self.store.vault, rel)]
+        if self.viewer.agent is None:
+            versions.append(staged_bytes(self.store.vault, rel) or b"")
+        found: dict[Finding, None] = {}
+        for raw in versions:
+            if findings := secrets.find(raw):
+                self.store.allowed.allow(rel, raw, findings)
+                found |= dict.fromkeys(findings)
+        if found:
+            self.store.commit_in_background()
+        return list(found)
 
     def forget(self, path: str) -> None:
         """Remove a file from the vault; git keeps what was committed. Raises NotFoundError."""
@@ -102,6 +140,22 @@ class Writing(Viewed):
         taken = paths.display(f"{place.folder}/{stem}")
         raise AccessError(f"{taken}: too many memories of this title")
 
+    def _settle_secrets(self, rel: str, data: bytes | None, allow: bool) -> list[str]:
+        """Allow what was written to `rel` (None: what stands there), or say that it is held."""
+        if data is None:
+            data = files.read(self.store.vault, rel)
+        findings = secrets.find(data)
+        if not findings or self.store.allowed.is_allowed(data):
+            return []
+        if allow:
+            self.store.allowed.allow(rel, data, findings)
+            return []
+        shown = paths.display(rel)
+        return [
+            f"kept and searchable, but held back from git: it looks as if it held a secret"
+            f" ({secrets.told(findings)}): avm allow {shlex.quote(shown)}"
+        ]
+
     def _has_body(self, rel: str, body: str) -> bool:
         from avm.base import memory_file
 
@@ -111,3 +165,17 @@ class Writing(Viewed):
             return False
         same = memory_file.parse(raw).body.rstrip() == body.rstrip()
         return same and not self.store.has_ended(rel)
+
+
+def _refuse_tokens(data: bytes, body_at: int = 0) -> None:
+    """Raise SecretError if `data`, whose text begins at byte `body_at`, holds a certain secret."""
+    findings = [finding for finding in secrets.find(data) if finding.certain]
+    if not findings:
+        return
+    above = data.count(b"\n", 0, body_at)
+    in_text = [replace(f, line=f.line - above) for f in findings if f.line > above]
+    where = secrets.told(in_text) if in_text else f"{findings[0].rule}, in its title or tags"
+    raise SecretError(
+        f"nothing was written: the text holds a secret ({where}); take it out,"
+        " or write it anyway with --allow-secret (in Python allow_secret=True)"
+    )

@@ -88,3 +88,10 @@ class UnsureError(AVMError):
 
     exit_code = 13
     errno = errno.EINVAL
+
+
+class SecretError(AVMError):
+    """What was to be written or committed holds a secret: take it out, or say that it may stay."""
+
+    exit_code = 15
+    errno = errno.EACCES

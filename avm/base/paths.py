@@ -96,6 +96,11 @@ def parent(rel: str) -> str:
     return rel.rpartition("/")[0]
 
 
+def is_below(rel: str, folder: str) -> bool:
+    """Whether `rel` is in `folder`, however deep, or is `folder` itself."""
+    return not folder or rel == folder or rel.startswith(folder + "/")
+
+
 def name_of(rel: str) -> str:
     """The last component."""
     return rel.rpartition("/")[2]

@@ -30,8 +30,10 @@ VERBS = (
     "forget",
     "gc",
     "purge",
+    "allow",
     "index",
     "doctor",
+    "hook",
     "demo",
 )
 

@@ -15,6 +15,7 @@ from avm.cli.door import Door, shared, text_argument, warn
 @click.option("--namespace", help="Share it: /memory/shared/NAMESPACE/.")
 @click.option("--folder", help="A sub-folder there.")
 @click.option("--ttl", metavar="DURATION", help="Forget it after 30d, 12h, ….")
+@click.option("--allow-secret", is_flag=True, help="Write it although it holds a secret.")
 @shared
 @click.pass_obj
 def command(
@@ -26,6 +27,7 @@ def command(
     namespace: str | None,
     folder: str | None,
     ttl: str | None,
+    allow_secret: bool,
 ) -> None:
     """Write TEXT (- reads stdin) as a new memory and print its path.
 
@@ -40,6 +42,7 @@ def command(
         namespace=namespace,
         folder=folder,
         ttl=ttl,
+        allow_secret=allow_secret,
     )
     door.result(done, f"{done}\n")
     for hint in done.hints:

@@ -15,7 +15,7 @@ from typing import Any
 from avm.base.errors import RepositoryError
 
 #: Variables that point git at a repository or an index; inside a hook they name the person's own.
-_POINTERS = (
+POINTERS = (
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
@@ -121,7 +121,7 @@ def _command(args: Sequence[str]) -> list[str]:
 
 
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
-    environ = {name: value for name, value in os.environ.items() if name not in _POINTERS}
+    environ = {name: value for name, value in os.environ.items() if name not in POINTERS}
     fixed = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     return environ | fixed | dict(more or {})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from avm.overlay.names import Node
-from avm.overlay.nodes import at, diff, history, meta, recall, search, stats, tags
+from avm.overlay.nodes import at, diff, history, meta, recall, search, stats, status, tags
 from avm.overlay.nodes import help as help_node
 
 NODES: tuple[Node, ...] = (
@@ -11,6 +11,7 @@ NODES: tuple[Node, ...] = (
     recall.NODE,
     tags.NODE,
     stats.NODE,
+    status.NODE,
     help_node.NODE,
     meta.NODE,
     history.NODE,

@@ -1,0 +1,70 @@
+"""Which contents may be committed although they hold what looks like a secret.
+
+The person allowed them, by `avm allow` or when writing. Kept by git blob id, so that a changed file
+is looked at again, in a journal of lines in the vault's own state: it is nobody else's decision.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from avm.base import secrets
+from avm.base.secrets import Finding
+from avm.vault.git import blob_id
+from avm.vault.location import Vault
+from avm.vault.locks import locked
+
+
+class Allowed:
+    """The allowed contents of one vault. Any number of processes may add to them."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._file: Path = vault.own_state / "allowed.jsonl"
+        self._lock: Path = vault.own_state / "allowed.lock"
+        self._read: tuple[tuple[int, int] | None, frozenset[str]] = (None, frozenset())
+
+    def allow(self, rel: str, raw: bytes, findings: Sequence[Finding]) -> None:
+        """Note that these bytes, seen at `rel`, may be committed; twice is once."""
+        if self.is_allowed(raw):
+            return
+        rules = sorted({finding.rule for finding in findings})
+        line = json.dumps({"blob": blob_id(raw), "path": rel, "rules": rules}) + "\n"
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self._lock), self._file.open("a+b") as journal:
+            if journal.tell() and os.pread(journal.fileno(), 1, journal.tell() - 1) != b"\n":
+                line = "\n" + line  # after a line that a kill cut short
+            journal.write(line.encode())
+
+    def is_allowed(self, raw: bytes) -> bool:
+        """Whether exactly these bytes were allowed."""
+        return blob_id(raw) in self._blobs()
+
+    def held_because(self, raw: bytes) -> str | None:
+        """Why these bytes are kept out of commits, in one line; None if they are not."""
+        findings = secrets.find(raw)
+        if not findings or self.is_allowed(raw):
+            return None
+        return f"holds what looks like a secret ({secrets.told(findings)}): avm allow PATH"
+
+    def _blobs(self) -> frozenset[str]:
+        """The blob ids in the journal, read again when it has grown."""
+        try:
+            status = self._file.stat()
+        except FileNotFoundError:
+            return frozenset()
+        tag = (status.st_size, status.st_ino)
+        seen, blobs = self._read
+        if seen != tag:
+            blobs = frozenset(map(_blob, self._file.read_bytes().splitlines()))
+            self._read = (tag, blobs)
+        return blobs
+
+
+def _blob(line: bytes) -> str:
+    try:
+        return str(json.loads(line)["blob"])
+    except (ValueError, TypeError, KeyError):
+        return ""  # cut short by a kill: what it said is asked again
