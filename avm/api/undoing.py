@@ -268,7 +268,7 @@ class Undoing(Past):
 
     def _held_back(self, rel: str) -> str | None:
         raw = self._on_disk(rel)
-        return None if raw is None else self.store.held_back(rel, raw)
+        return None if raw is None else self.store.allowed.held_because(rel, raw)
 
     def _commit_within(
         self, rels: Iterable[str], subject: str | None, trailers: Iterable[str] = ()

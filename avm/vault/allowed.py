@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from avm.base import secrets
+from avm.base import paths, secrets
 from avm.base.secrets import Finding
 from avm.vault.git import blob_id
 from avm.vault.location import Vault
@@ -42,12 +43,14 @@ class Allowed:
         """Whether exactly these bytes were allowed."""
         return blob_id(raw) in self._blobs()
 
-    def held_because(self, raw: bytes) -> str | None:
-        """Why these bytes are kept out of commits, in one line; None if they are not."""
+    def held_because(self, rel: str, raw: bytes) -> str | None:
+        """Why these bytes, seen at `rel`, are kept out of commits, in one line; None if they are
+        not."""
         findings = secrets.find(raw)
         if not findings or self.is_allowed(raw):
             return None
-        return f"holds what looks like a secret ({secrets.told(findings)}): avm allow PATH"
+        told, shown = secrets.told(findings), shlex.quote(paths.display(rel))
+        return f"holds what looks like a secret ({told}): avm allow {shown}"
 
     def _blobs(self) -> frozenset[str]:
         """The blob ids in the journal, read again when it has grown."""

@@ -38,8 +38,7 @@ _CHECKED_BYTES = 1024 * 1024
 #: A file read less than this after its stamp may change again within it (git's racy rule).
 _RACY_NS = 2_000_000_000
 
-#: Why the content of a path is held back from git; None if it is not. The bytes are at most
-#: `_CHECKED_BYTES`.
+#: Why the content of a path is held back from git; None if it is not.
 Check = Callable[[str, bytes], str | None]
 
 
@@ -62,6 +61,11 @@ class _Source:
     head: bytes
     stamp: Stamp
     mode: int
+
+    @property
+    def checked(self) -> bytes:
+        """What is looked at for secrets."""
+        return self.head if self.raw is None else self.raw
 
 
 def changes_of(
@@ -142,7 +146,7 @@ class Stager:
         found = {}
         for name in names:
             source = _read(self._vault, name)
-            reason = self._check(name, source.head) if source else None
+            reason = self._check(name, source.checked) if source else None
             if reason:
                 found[name] = reason
         return found
@@ -193,7 +197,7 @@ class Stager:
             source = _read(self._vault, name)
             if source is None:
                 refused[name] = "it cannot be read"
-            elif reason := self._check(name, source.head):
+            elif reason := self._check(name, source.checked):
                 refused[name] = reason
             else:
                 kept[name] = source

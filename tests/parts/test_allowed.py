@@ -83,7 +83,7 @@ def test_a_token_may_be_written_all_the_same(avm: AVM) -> None:
     raw = avm.read_bytes(done.path)
     assert TOKEN.encode() in raw and avm.store.allowed.is_allowed(raw)
     assert avm.write("/memory/shared/x.md", TOKEN, allow_secret=True).hints == ()
-    assert avm.store.allowed.held_because(TOKEN.encode()) is None
+    assert avm.store.allowed.held_because("x.md", TOKEN.encode()) is None
 
 
 def test_a_suspicion_is_written_and_told(avm: AVM) -> None:
@@ -96,9 +96,9 @@ def test_a_suspicion_is_written_and_told(avm: AVM) -> None:
     assert hint.endswith("avm allow '/memory/private/akashi/staging db.md'")
     assert WEAK.split()[1] not in hint
     assert [hit.path for hit in avm.search("staging")] == [done.path]
-    reason = avm.store.allowed.held_because(raw)
+    reason = avm.store.allowed.held_because("x.md", raw)
     assert (
-        reason == f"holds what looks like a secret (assigned-secret, line {line}): avm allow PATH"
+        reason == f"holds what looks like a secret (assigned-secret, line {line}): avm allow /x.md"
     )
     written = avm.write("/memory/shared/x.md", WEAK)
     assert written.path == "/memory/shared/x.md" and len(written.hints) == 1
@@ -111,7 +111,7 @@ def test_the_same_suspicion_again_is_told_again_until_it_is_allowed(avm: AVM) ->
     assert again.hints[0] == "it was there already: nothing was written"
     allowed = avm.remember(WEAK, title="x", allow_secret=True)
     assert allowed.hints == ("it was there already: nothing was written",)
-    assert avm.store.allowed.held_because(avm.read_bytes(path)) is None
+    assert avm.store.allowed.held_because("x.md", avm.read_bytes(path)) is None
 
 
 def test_ordinary_text_has_no_hints(avm: AVM) -> None:
@@ -128,11 +128,11 @@ def test_allow_goes_by_content(avm: AVM) -> None:
     file = avm.store.vault.root / path[1:]
     raw = file.read_bytes()
     assert avm.allow(path) == find(raw) != []
-    assert avm.store.allowed.held_because(raw) is None
+    assert avm.store.allowed.held_because("x.md", raw) is None
     file.write_bytes(raw + b"more\n")
-    assert avm.store.allowed.held_because(file.read_bytes()) is not None
+    assert avm.store.allowed.held_because("x.md", file.read_bytes()) is not None
     file.write_bytes(raw)
-    assert avm.store.allowed.held_because(file.read_bytes()) is None
+    assert avm.store.allowed.held_because("x.md", file.read_bytes()) is None
 
 
 def test_allow_of_a_file_without_secrets_notes_nothing(avm: AVM) -> None:
@@ -156,7 +156,7 @@ def test_an_agent_allows_what_it_may_write(avm: AVM) -> None:
     path = akashi.remember(WEAK, title="x").path
     with pytest.raises(NotFoundError):
         hermes.allow(path)
-    assert avm.store.allowed.held_because(akashi.read_bytes(path)) is not None
+    assert avm.store.allowed.held_because("x.md", akashi.read_bytes(path)) is not None
     assert len(akashi.allow(path)) == 1
     (avm.store.vault.root / "memory/shared/.gitignore").write_text(WEAK)
     with pytest.raises(AccessError):
