@@ -25,10 +25,11 @@ from avm.vault.location import Vault
 from avm.vault.locks import locked
 from avm.vault.objects import Blob, Locked, Moved, Objects, Signature, open_objects
 from avm.vault.processes import GitWatch
-from avm.vault.repository import Detached, RepositoryState, busy_with
+from avm.vault.repository import Detached, RepositoryState, busy_with, stashes
 from avm.vault.staging import Check, Staged, Stager, changes_of, mode_of
 
 _LOCK_WAIT_SECONDS = 2.0
+_STASHED = "in your stash: git stash pop"
 #: How long a person's name is taken for granted: asking git costs a process.
 _PERSON_SECONDS = 60.0
 
@@ -142,14 +143,17 @@ class Committer:
         person may have staged what was free a moment ago."""
         before = RepositoryState.read(self._vault)
         entries, size = self._authors.read()
-        names = {entry.path for entry in entries} if policy.within is None else policy.within
+        journal = {entry.path for entry in entries}
+        names = journal if policy.within is None else set(policy.within)
         if journalled or policy.within is not None:
             found = changes_of(self._vault, self._git(), before.oid, sorted(names))
         else:
             found = changes(self._vault)
         decision = decide(found, entries, self._stamp, policy)
         report = Report(waiting=dict(decision.waiting))
-        done = {entry.path for entry in entries if entry.path in names} - set(report.waiting)
+        clean = journal - {change.path for change in found}
+        report.waiting |= dict.fromkeys(self._stashed(before.oid, clean & names), _STASHED)
+        done = (journal & names) - set(report.waiting)
         if decision.groups:
             refused = self._commit_groups(decision.groups, before, wording, report)
             report.waiting |= refused
@@ -159,6 +163,17 @@ class Committer:
         begun = {item.path for item in items if item.blob is not None and item.path not in done}
         self._authors.settle(done, size, begun)
         return report
+
+    def _stashed(self, head: str | None, names: Collection[str]) -> set[str]:
+        """Those of `names`, which are as HEAD has them, of which the person stashed a version: it
+        keeps its author until it comes back."""
+        found: set[str] = set()
+        if names and (held := stashes(self._vault)):
+            committed = self._git().entries(head, names)
+            for stash in held:
+                then = self._git().entries(stash, names)
+                found |= {name for name in names if then.get(name) != committed.get(name)}
+        return found
 
     def _stamp(self, change: Change) -> float | None:
         """When a changed path last changed on disk, by the clock of AVM, in seconds."""
