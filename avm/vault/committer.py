@@ -13,6 +13,7 @@ import os
 import random
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from avm.vault.locks import locked
 from avm.vault.objects import Blob, Locked, Moved, Objects, Signature, open_objects
 from avm.vault.processes import GitWatch
 from avm.vault.repository import Detached, RepositoryState, busy_with, stashes
-from avm.vault.staging import Check, Staged, Stager, changes_of, mode_of
+from avm.vault.staging import Check, Prepared, Staged, Stager, changes_of, mode_of
 
 _LOCK_WAIT_SECONDS = 2.0
 _STASHED = "in your stash: git stash pop"
@@ -203,8 +204,20 @@ class Committer:
         items = [item for group in groups for item in group.items]
         committed = objects.entries(before.oid, {item.path for item in items})
         try:
-            staged = self._stage(copy, items, committed)
-            made = self._write_commits(before.oid, groups, staged, committed, wording)
+            stager = Stager(self._vault, objects, self._check)
+            prepared = self._prepare(stager, items, committed)
+
+            def write(staged: Staged) -> list[str]:
+                return self._write_commits(before.oid, groups, staged, committed, wording)
+
+            # The git program stages while the commits are written: each takes as long.
+            with ThreadPoolExecutor(max_workers=1) as beside:
+                staging = beside.submit(self._stage, stager, copy, prepared)
+                expected = prepared.expected()
+                made = write(expected) if expected else []
+                staged = staging.result()
+            if staged != expected:
+                made = write(staged)
             if not made:
                 return staged.refused
             recovery.note(self._vault, ref=before.ref, new=made[-1], copy=copy)
@@ -235,13 +248,17 @@ class Committer:
                 os.unlink(self._git_lock)
             raise
 
-    def _stage(self, copy: Path, items: Sequence[Item], committed: Mapping[str, Blob]) -> Staged:
-        """Stage every path as its last version is to be; `copy` becomes the new index."""
+    def _prepare(
+        self, stager: Stager, items: Sequence[Item], committed: Mapping[str, Blob]
+    ) -> Prepared:
+        """Read every path as its last version is to be."""
         current = [item.path for item in items if item.blob is None]
         earlier = {item.path: item.blob for item in items if item.blob is not None}
-        return Stager(self._vault, self._git(), self._check).stage(
-            copy, current, earlier, committed
-        )
+        return stager.prepare(current, earlier, committed)
+
+    def _stage(self, stager: Stager, copy: Path, prepared: Prepared) -> Staged:
+        """Make `copy`, which becomes the new index."""
+        return stager.stage(copy, prepared)
 
     def _write_commits(
         self,
