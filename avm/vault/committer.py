@@ -11,9 +11,9 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -211,10 +211,11 @@ class Committer:
                 return self._write_commits(before.oid, groups, staged, committed, wording)
 
             # The git program stages while the commits are written: each takes as long.
-            with ThreadPoolExecutor(max_workers=1) as beside:
-                staging = beside.submit(self._stage, stager, copy, prepared)
+            staging = _Beside(lambda: self._stage(stager, copy, prepared))
+            try:
                 expected = prepared.expected()
                 made = write(expected) if expected else []
+            finally:
                 staged = staging.result()
             if staged != expected:
                 made = write(staged)
@@ -307,6 +308,32 @@ def _told(item: Item, at: Mapping[str, Blob | None], put: Mapping[str, Blob | No
     if item.op in ("edit", "remember") and put[item.path] is None:
         return replace(item, op="forget")
     return replace(item, op="remember") if item.op == "edit" and not at.get(item.path) else item
+
+
+class _Beside:
+    """A call in a thread of its own. (An executor takes no work any more when a process ends, which
+    is when the last commit is made.)"""
+
+    def __init__(self, call: Callable[[], Staged]) -> None:
+        self._call = call
+        self._found: Staged | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="avm-staging")
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._found = self._call()
+        except BaseException as err:  # noqa: BLE001  # it is raised where the result is wanted
+            self._error = err
+
+    def result(self) -> Staged:
+        """What the call returned, or raises what it raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        assert self._found is not None
+        return self._found
 
 
 class _AtWork(Exception):
