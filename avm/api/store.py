@@ -56,6 +56,7 @@ class Store:
         self.allowed = Allowed(vault)
         self._authors = Authors(vault)
         self._watch = GitWatch(vault.root)
+        self._writing = vault.own_state / "write.lock"
         self._index: Index | None = None
         self._semantic: Semantic | None = None
         self._committer: Committer | None = None
@@ -183,12 +184,13 @@ class Store:
         """Write a whole file, or with None remove it, for `agent`; what stood there becomes a
         version of its own first. Raises AccessError, ExistsError, UsageError, RepositoryError.
         """
-        with self._alone():
+        with locked(self._writing):
             self.versions.close(rel, agent, leaving=True)
-            if data is not None:
-                self.replace(rel, data)
-            else:
-                self.vault.path(rel).unlink(missing_ok=True)
+            with self._beside_git(rel):
+                if data is not None:
+                    self.replace(rel, data)
+                else:
+                    self.vault.path(rel).unlink(missing_ok=True)
             self.record(rel, agent, op)
 
     @contextlib.contextmanager
@@ -202,12 +204,10 @@ class Store:
             self.before_change(rel, agent, leaving=leaving)
             yield
             return
-        with self._alone() as calm:
+        with locked(self._writing):
             self.before_change(rel, agent, leaving=leaving)
-            yield
-            if not calm or busy_with(self.vault):
-                # `git rebase --abort` takes the text away again.
-                self.versions.keep(rel)
+            with self._beside_git(rel):
+                yield
 
     def before_change(self, rel: str, agent: str | None, *, leaving: bool = False) -> None:
         """What `changing` does first, for a change that cannot be made inside of it."""
@@ -222,12 +222,17 @@ class Store:
                 self.versions.keep(rel)
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[bool]:
-        """No other process of AVM's writes over a file, and no git command that is seen: text that
-        is written while `git stash` is at work is neither in the stash nor in the file. False where
-        the git command went on for too long."""
-        with locked(self.vault.own_state / "write.lock"):
-            yield self._watch.wait(_GIT_SECONDS)
+    def _beside_git(self, rel: str) -> Iterator[None]:
+        """Write over a file while no git command of the person's is seen that does so too.
+
+        `git stash` looks at a file and writes over it a moment later: what is written in between is
+        neither in the stash nor in the file, and `git rebase --abort` takes away what was written
+        since it began. So where one is at work all the same, the new text is kept as well.
+        """
+        self._watch.wait(_GIT_SECONDS)
+        yield
+        if self._watch.rewriting() or busy_with(self.vault):
+            self.versions.keep(rel)
 
     def waiting_since(self) -> dict[str, float]:
         """When each path that the journal knows was first written since its last commit; seconds

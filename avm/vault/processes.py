@@ -38,15 +38,15 @@ class GitWatch:
         """`git commit (process 4711)` for one that runs, None if there is none to be seen."""
         return self._find(_MUTATING)
 
-    def wait(self, seconds: float) -> bool:
-        """Wait until no git command is seen that writes over files, for so long at most; whether
-        none is."""
+    def rewriting(self) -> str | None:
+        """The same for a command that writes over files in the work tree."""
+        return self._find(_REWRITING)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until none is seen that writes over files, for so long at most."""
         deadline = time.monotonic() + seconds
-        while self._find(_REWRITING):
-            if time.monotonic() > deadline:
-                return False
+        while self.rewriting() and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
-        return True
 
     def _find(self, commands: Collection[str]) -> str | None:
         return self._in_proc(commands) if os.path.isdir("/proc/self") else self._from_ps(commands)
