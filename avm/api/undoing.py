@@ -242,6 +242,8 @@ class Undoing(Past):
                     continue
                 if not files.is_below_memory(rel) or not self.viewer.can_write(rel):
                     conflicts[rel] = "not under memory/: use git revert"
+                elif not touch.is_file:
+                    conflicts[rel] = "a symbolic link or a submodule: use git revert"
                 if rel in conflicts:
                     continue
                 if rel not in now:

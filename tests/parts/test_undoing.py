@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -248,6 +249,45 @@ def test_bad_questions_are_told(avm: AVM) -> None:
         avm.undo(commit="nonsense")
     with pytest.raises(NotFoundError, match="no commit of bob"):
         avm.undo(agent="bob")
+
+
+def test_a_name_that_git_checks_out_nowhere_is_never_written(tmp_path: Path) -> None:
+    """A pull brings any history: its newest tree is checked by git, the trees before it are not."""
+    with AVM(tmp_path / "v", semantic="off") as avm:
+        save(avm, "one\n")
+        root = avm.store.vault.root
+        plain = git(root, "rev-parse", "HEAD^{tree}")
+        blob = hash_object(root, "blob", b"[core]\n\tfsmonitor = evil\n")
+        tree = b"100644 config.worktree\0" + bytes.fromhex(blob)
+        for name in (b".git", b"..", b"memory"):
+            tree = b"40000 %s\0" % name + bytes.fromhex(hash_object(root, "tree", tree))
+        evil = git(root, "commit-tree", hash_object(root, "tree", tree), "-p", "HEAD", "-m", "Bad")
+        after = git(root, "commit-tree", plain, "-p", evil, "-m", "Good")
+        git(root, "reset", "--quiet", "--hard", after)
+        assert all("config" not in path for path in avm.undo(commit=after).changed)
+        assert not (root / ".git/config.worktree").exists()
+
+
+def hash_object(root: Path, kind: str, data: bytes) -> str:
+    args = ["git", "hash-object", "-w", "-t", kind, "--literally", "--stdin"]
+    done = subprocess.run(args, cwd=root, input=data, capture_output=True, check=True)
+    return done.stdout.decode().strip()
+
+
+def test_links_and_submodules_are_not_taken_back_as_text(avm: AVM) -> None:
+    root = avm.store.vault.root
+    link, module = "memory/shared/link.md", "memory/shared/module"
+    (root / link).symlink_to("note.md")
+    git(root, "add", ".")
+    git(root, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},{module}")
+    git(root, "commit", "-qm", "Link and module")
+    git(root, "rm", "-q", "--cached", module)
+    git(root, "rm", "-q", link)
+    git(root, "commit", "-qm", "Without them")
+    done = avm.undo()
+    why = "a symbolic link or a submodule: use git revert"
+    assert (done.changed, done.left) == ({}, {f"/{link}": why, f"/{module}": why})
+    assert on_disk(avm, link) is None
 
 
 # purge
