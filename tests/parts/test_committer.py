@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -32,9 +33,16 @@ from avm.vault.location import Vault, open_vault
 PAT = "Pat Person <pat@example.org>"
 
 
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return make(tmp_path / "v")
+@pytest.fixture(params=["libgit2", "git"])
+def vault(request: pytest.FixtureRequest, tmp_path: Path) -> Vault:
+    """One whose objects are read and written through libgit2, one only the git program can open."""
+    made = make(tmp_path / "v")
+    if request.param == "git":
+        shutil.rmtree(made.git_dir)
+        git(made.root, "init", "--quiet", "--object-format=sha256")
+        git(made.root, "add", ".")
+        git(made.root, "commit", "--quiet", "--message=Start an AVM vault")
+    return made
 
 
 def changed_in(root: Path, rev: str = "HEAD") -> list[str]:
