@@ -120,3 +120,33 @@ def test_an_open_file_waits_and_the_version_before_it_does_not(avm: AVM) -> None
     commit(avm.store.vault)
     assert told(avm, REL) == ["akashi: remember: both", "bob: edit: both"]
     assert_clean(avm.store.vault)
+
+
+def test_what_git_ignores_is_kept_and_becomes_no_version(avm: AVM) -> None:
+    root = avm.store.vault.root
+    (root / "memory/shared/.gitignore").write_text("scratch/\n")
+    git(root, "init", "-q", "memory/shared/nested")
+    commit(avm.store.vault, people=True)
+    at = git(root, "rev-parse", "HEAD")
+    for rel in ("memory/shared/scratch/x.md", "memory/shared/nested/x.md"):
+        avm.agent_memory("akashi").write(rel, f"akashi's {rel}\n")
+        avm.agent_memory("bob").write(rel, f"bob's {rel}\n")
+        avm.agent_memory("bob").forget(rel)
+        for who in ("akashi", "bob"):
+            git(root, "cat-file", "-e", blob_id(f"{who}'s {rel}\n".encode()))
+    assert commit(avm.store.vault, people=True).waiting == {}
+    assert git(root, "rev-parse", "HEAD") == at
+
+
+def test_a_committed_text_whose_line_ends_git_converts_is_no_version(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "config", "core.autocrlf", "true")
+    (tmp_path / "memory/shared").mkdir(parents=True)
+    (tmp_path / REL).write_bytes(b"committed\r\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "Mine")
+    vault = adopt(tmp_path)
+    with AVM(tmp_path, semantic="off") as avm:
+        avm.agent_memory("akashi").write(REL, b"by akashi\r\n")
+        report = commit(vault)
+        assert (len(report.commits), report.waiting) == (1, {})
