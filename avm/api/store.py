@@ -24,7 +24,7 @@ from avm.vault.location import Vault
 from avm.vault.locks import locked
 from avm.vault.processes import GitWatch
 from avm.vault.repository import busy_with
-from avm.vault.rescue import set_aside
+from avm.vault.rescue import keep_text, set_aside
 from avm.vault.revisions import Revisions
 
 if TYPE_CHECKING:
@@ -150,8 +150,9 @@ class Store:
                 self._index.close()
 
     def record(self, rel: str, agent: str | None, op: str) -> None:
-        """Note who wrote `rel`, after the file is in place."""
-        self._authors.record(Entry(rel, agent, op, self.now()), fsync=self.config.fsync)
+        """Note who wrote `rel`, after the file is in place; nobody where AVM commits nothing."""
+        if files.is_below_memory(rel):
+            self._authors.record(Entry(rel, agent, op, self.now()), fsync=self.config.fsync)
 
     def write_new(self, rel: str, data: bytes) -> bool:
         """Create a file; False if the name is taken. Raises AccessError, UsageError."""
@@ -182,10 +183,12 @@ class Store:
 
     def put(self, rel: str, data: bytes | None, agent: str | None, op: str) -> None:
         """Write a whole file, or with None remove it, for `agent`; what stood there becomes a
-        version of its own first. Raises AccessError, ExistsError, UsageError, RepositoryError.
+        version of its own first, or where AVM commits nothing is kept. Raises AccessError,
+        ExistsError, UsageError, RepositoryError.
         """
         with locked(self._writing):
-            self.versions.close(rel, agent, leaving=True)
+            if not self.versions.close(rel, agent, leaving=True):
+                keep_text(self.vault, rel, self.allowed.held_because)
             with self._beside_git(rel):
                 if data is not None:
                     self.replace(rel, data)

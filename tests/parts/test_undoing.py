@@ -12,6 +12,7 @@ from vault_helpers import assert_sound
 
 from avm import AVM
 from avm.base.errors import AccessError, NotFoundError, RepositoryError, UsageError
+from avm.vault import rescue
 
 NOTE = "memory/shared/note.md"
 FRONT = "---\ntitle: Rule\nimportance: 0.9\n---\n"
@@ -125,6 +126,23 @@ def test_what_is_there_needs_a_revision_and_what_never_was_is_not_found(avm: AVM
         avm.restore("memory/shared/never.md")
     with pytest.raises(NotFoundError):
         avm.agent_memory("bob").restore("memory/private/akashi/x.md")
+
+
+def test_a_file_that_avm_does_not_commit_comes_back_and_stays_the_person_s(avm: AVM) -> None:
+    root = avm.store.vault.root
+    for text in ("one\n", "two\n"):
+        (root / "notes.md").write_text(text)
+        git(root, "add", ".")
+        git(root, "commit", "-qm", text)
+    at = git(root, "rev-parse", "HEAD")
+    (root / "notes.md").write_text("in no commit\n")
+    avm.restore("notes.md", "~1")
+    avm.write("other.md", "the person's too\n")
+    avm.store.committer.commit(now=True, journalled=True)
+    assert git(root, "rev-parse", "HEAD") == at
+    assert git(root, "status", "--porcelain").splitlines() == ["M notes.md", "?? other.md"]
+    assert on_disk(avm, "notes.md") == "one\n"
+    assert [kept.path for kept in rescue.kept(avm.store.vault)] == ["notes.md"]
 
 
 # undo
