@@ -73,6 +73,21 @@ def test_in_an_adopted_vault_an_agent_s_write_on_an_edit_of_yours_waits(tmp_path
     assert_clean(vault)
 
 
+def test_a_file_that_another_opened_and_did_not_write_is_its_writer_s(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-qm", "Mine", "--allow-empty")
+    adopt(tmp_path)
+    with AVM(tmp_path, semantic="off") as avm:
+        avm.agent_memory("akashi").write(REL, "by akashi\n")
+        avm.store.versions.close(REL, "bob")  # what a mount does when a file is opened to append
+        assert avm.agent_memory("bob").commit().waiting == {REL: "written by another"}
+        assert avm.agent_memory("akashi").commit().waiting == {}
+        assert told(avm) == ["Pat Person: Mine", "akashi: remember: both"]
+        avm.store.vault.path(REL).write_text("by the person\n")
+        assert commit(avm.store.vault).waiting == {}
+        assert git(tmp_path, "status", "--porcelain") == f"M {REL}"
+
+
 def test_what_one_wrote_and_another_forgot_is_in_history(avm: AVM) -> None:
     avm.agent_memory("akashi").write(REL, "text\n")
     avm.agent_memory("bob").forget(REL)
