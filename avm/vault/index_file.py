@@ -2,7 +2,7 @@
 
 git itself reads the whole index to say what stands at one path, some 3 ms at 10,000 files and a
 process besides; a commit of one memory asks twice. So a few paths are looked up in the file's bytes
-(gitformat-index(5), versions 2 and 3, SHA-1); in any other index, and for many paths, git is asked.
+(gitformat-index(5), versions 2 and 3); in any other index, and for many paths, git is asked.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def entries(vault: Vault, index: Path, names: Collection[str]) -> dict[str, list
 
     Raises RepositoryError if git cannot read it.
     """
-    if len(names) <= _MOST_LOOKUPS and _can_search(vault):
+    if len(names) <= _MOST_LOOKUPS and _is_whole(vault):
         found = _looked_up(index, names)
         if found is not None:
             return found
@@ -51,15 +51,10 @@ def entries(vault: Vault, index: Path, names: Collection[str]) -> dict[str, list
     return asked
 
 
-def _can_search(vault: Vault) -> bool:
-    """Whether the index holds every entry itself, neither split nor sparse, and ids are SHA-1."""
+def _is_whole(vault: Vault) -> bool:
+    """Whether the index holds every entry itself: it is neither split nor sparse."""
     shared = any(name.startswith("sharedindex.") for name in os.listdir(vault.git_dir))
-    if shared or (vault.git_dir / "info" / "sparse-checkout").exists():
-        return False
-    try:
-        return b"objectformat" not in (vault.common_dir / "config").read_bytes().lower()
-    except OSError:
-        return False
+    return not shared and not (vault.git_dir / "info" / "sparse-checkout").exists()
 
 
 def _looked_up(index: Path, names: Collection[str]) -> dict[str, list[tuple[Blob, int]]] | None:
