@@ -99,7 +99,7 @@ class Libgit2Objects:
 
         try:
             if old is None:
-                self._repo.references.create(ref, new)
+                self._repo.create_reference(ref, new, message="commit (avm)")
                 return
             reference = self._repo.lookup_reference(ref)
             if str(reference.target) != old:
