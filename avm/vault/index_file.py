@@ -2,7 +2,7 @@
 
 git itself reads the whole index to say what stands at one path, some 3 ms at 10,000 files and a
 process besides; a commit of one memory asks twice. So a few paths are looked up in the file's bytes
-(gitformat-index(5), versions 2 and 3); in any other index, and for many paths, git is asked.
+(gitformat-index(5), versions 2 and 3, SHA-1); in any other index, and for many paths, git is asked.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def entries(vault: Vault, index: Path, names: Collection[str]) -> dict[str, list
 
     Raises RepositoryError if git cannot read it.
     """
-    if len(names) <= _MOST_LOOKUPS and _is_whole(vault):
+    if len(names) <= _MOST_LOOKUPS and _is_whole(vault) and _has_sha1(vault):
         found = _looked_up(index, names)
         if found is not None:
             return found
@@ -55,6 +55,15 @@ def _is_whole(vault: Vault) -> bool:
     """Whether the index holds every entry itself: it is neither split nor sparse."""
     shared = any(name.startswith("sharedindex.") for name in os.listdir(vault.git_dir))
     return not shared and not (vault.git_dir / "info" / "sparse-checkout").exists()
+
+
+def _has_sha1(vault: Vault) -> bool:
+    """Whether ids are as long as `_ENTRY` says; git takes the format from this file alone."""
+    try:
+        config = (vault.common_dir / "config").read_bytes()
+    except OSError:
+        return False
+    return b"objectformat" not in config.lower()
 
 
 def _looked_up(index: Path, names: Collection[str]) -> dict[str, list[tuple[Blob, int]]] | None:
