@@ -58,7 +58,7 @@ def run(
     except FileNotFoundError:
         raise RepositoryError(_MISSING) from None
     if check and done.returncode != 0:
-        raise RepositoryError(f"git {args[0]} in {folder}: {last_line(done.stderr)}")
+        raise RepositoryError(f"git {_verb(args)} in {folder}: {last_line(done.stderr)}")
     return done
 
 
@@ -87,8 +87,7 @@ def run_low(folder: Path, args: Sequence[str], halt: Callable[[], bool]) -> bool
     with child:
         said, ended = _until_halted(child, halt)
     if ended and child.returncode != 0:
-        verb = next(word for word in args if word != "-c" and "=" not in word)
-        raise RepositoryError(f"git {verb} in {folder}: {last_line(said)}")
+        raise RepositoryError(f"git {_verb(args)} in {folder}: {last_line(said)}")
     return ended
 
 
@@ -118,6 +117,11 @@ def last_line(said: bytes) -> str:
 
 def _command(args: Sequence[str]) -> list[str]:
     return ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false", *args]
+
+
+def _verb(args: Sequence[str]) -> str:
+    """git's command among its arguments, behind what is said of git itself."""
+    return next((w for w in args if not w.startswith("-") and "=" not in w), args[0])
 
 
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
