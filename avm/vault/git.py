@@ -24,7 +24,14 @@ POINTERS = (
     "GIT_COMMON_DIR",
     "GIT_PREFIX",
     "GIT_NAMESPACE",
+    "GIT_SHALLOW_FILE",
+    "GIT_GRAFT_FILE",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_QUARANTINE_PATH",
 )
+#: Variables that change what a path on a command line means.
+_PATHSPECS = ("GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS")
+_NOT_OURS = frozenset((*POINTERS, *_PATHSPECS))
 _SHA256_DIGITS = 64
 _MISSING = "the git program is not installed: apt install git"
 _POLL_SECONDS = 0.05
@@ -125,7 +132,7 @@ def _verb(args: Sequence[str]) -> str:
 
 
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
-    environ = {name: value for name, value in os.environ.items() if name not in POINTERS}
+    environ = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
     fixed = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     return environ | fixed | dict(more or {})
 

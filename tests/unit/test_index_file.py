@@ -208,5 +208,5 @@ def test_no_index_is_an_empty_one_and_a_damaged_one_an_error(vault: Vault) -> No
     assert index_file.entries(vault, vault.git_index, ["a.md"]) == {}
     for damaged in (b"", b"no index at all, but long enough to be one"):
         vault.git_index.write_bytes(damaged)
-        with pytest.raises(RepositoryError, match="^git ls-files in "):
+        with pytest.raises(RepositoryError, match=r"^git ls-files in "):
             index_file.entries(vault, vault.git_index, ["a.md"])
