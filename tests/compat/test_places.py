@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, git
+from conftest import ROOT, git, run_avm
 
 from avm import AVM
 from avm.api import doctor
-from avm.base.errors import NotFoundError
+from avm.base.errors import NotFoundError, RepositoryError
 from avm.vault.identity import person
 from avm.vault.init import adopt, make
 from avm.vault.location import Vault, open_vault
@@ -418,3 +418,115 @@ def test_a_day_in(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert_all_is_well(root, kept)
     if before:
         assert hashes(tmp_path / "other") == before
+
+
+# What cannot be done, and is said
+
+
+def test_a_shallow_clone_takes_nothing_back_whose_past_it_lacks(tmp_path: Path) -> None:
+    root = shallow_clone(tmp_path, pytest.MonkeyPatch())
+    before = hashes(root / "memory")
+    with AVM(root, semantic="off") as avm:
+        for how in ({"since": "1d"}, {"commit": "~1"}, {"commit": "~1", "dry_run": True}):
+            with pytest.raises(RepositoryError, match=r"shallow clone.*git fetch --unshallow"):
+                avm.undo(**how)
+        assert hashes(root / "memory") == before
+        with pytest.raises(NotFoundError, match="no such revision"):
+            avm.show("/memory/shared/2.md", "~2")
+        assert [commit.subject for commit in avm.log()] == ["Number 2", "Number 1"]
+        assert set(avm.undo().changed) == {"/memory/shared/2.md"}
+        git(root, "fetch", "-q", "--unshallow")
+        assert set(avm.undo(commit="~2").changed) == {"/memory/shared/1.md"}
+
+
+def test_before_the_first_commit_the_past_is_empty(tmp_path: Path) -> None:
+    root = unborn_head(tmp_path, pytest.MonkeyPatch())
+    (root / "memory/shared").mkdir(parents=True)
+    (root / MINE).write_text("the person's\n")
+    with AVM(root, semantic="off") as avm:
+        for ask in (
+            avm.log, avm.undo, lambda: avm.show(MINE), lambda: avm.show(MINE, "yesterday"),
+            lambda: avm.diff(MINE), lambda: avm.tree_at("~1"),
+        ):  # fmt: skip
+            with pytest.raises(NotFoundError, match="nothing is committed yet"):
+                ask()
+        assert avm.gc().removed == ()
+        assert (avm.status().blocked, avm.commit().commits) == (None, [])
+        assert [finding for finding in doctor.check(avm) if not finding.note] == []
+    assert (root / MINE).read_text() == "the person's\n"
+
+
+def test_at_a_detached_head_memories_wait(tmp_path: Path) -> None:
+    root = a_made_vault(tmp_path, pytest.MonkeyPatch())
+    git(root, "checkout", "-q", "--detach")
+    at = git(root, "rev-parse", "HEAD")
+    with AVM(root, semantic="off") as avm:
+        akashi = avm.agent_memory("akashi")
+        rule = akashi.remember("RSI", title="rule").path
+        assert avm.commit().blocked == avm.status().blocked == "HEAD is detached"
+        assert [hit.path for hit in akashi.search("RSI")] == [rule]
+        with pytest.raises(RepositoryError, match="HEAD is detached"):
+            avm.undo()
+        assert len(avm.log()) == 1
+    assert git(root, "rev-parse", "HEAD") == at
+    git(root, "checkout", "-q", "main")
+    with AVM(root, semantic="off") as avm:
+        assert len(avm.commit().commits) == 1
+    assert_all_is_well(root, {})
+
+
+def test_a_bare_repository_is_no_vault_and_says_what_to_do(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "--bare", "b.git")
+    done = run_avm("init", str(tmp_path / "b.git"))
+    assert (done.returncode, done.stdout) == (9, "")
+    assert done.stderr.endswith("is a bare git repository: avm init a clone of it\n")
+    done = run_avm("status", "--vault", str(tmp_path / "b.git"))
+    assert done.returncode == 5 and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("setting", ["core.safecrlf", "filter.x.required"])
+def test_what_git_refuses_to_convert_is_kept_and_named(tmp_path: Path, setting: str) -> None:
+    root = a_made_vault(tmp_path, pytest.MonkeyPatch())
+    git(root, "config", setting, "true")
+    git(root, "config", "core.autocrlf", "true")
+    git(root, "config", "filter.x.clean", "false")
+    rule = "text" if setting == "core.safecrlf" else "filter=x"
+    (root / ".git/info/attributes").write_text(f"memory/**/plan.md {rule}\n")
+    with AVM(root, semantic="off") as avm:
+        plan = avm.agent_memory("akashi").remember("by akashi", title="plan", namespace="t").path
+        first = (root / plan.lstrip("/")).read_bytes()
+        avm.agent_memory("akashi").remember("another", title="other", namespace="t")
+        avm.agent_memory("bob").write(plan, "by bob\n")
+        report = avm.commit()
+        assert list(report.waiting) == [plan.lstrip("/")] and len(report.commits) == 1
+        reason = report.waiting[plan.lstrip("/")]
+        assert ("CRLF" if setting == "core.safecrlf" else "filter 'x' failed") in reason
+        assert "\n" not in reason
+        kept = [path.read_bytes() for path in (root / ".git/avm/state/rescue").iterdir()]
+        assert kept == [first]
+        (root / ".git/info/attributes").unlink()
+        assert avm.commit().waiting == {}
+        assert {commit.author for commit in avm.history(plan)} == {"bob"}
+    assert_all_is_well(root, {plan.lstrip("/"): b"by bob\n"})
+
+
+@pytest.mark.parametrize("flag", ["--skip-worktree", "--assume-unchanged"])
+def test_a_memory_that_git_was_told_not_to_look_at(tmp_path: Path, flag: str) -> None:
+    root = a_made_vault(tmp_path, pytest.MonkeyPatch())
+    with AVM(root, semantic="off") as avm:
+        akashi = avm.agent_memory("akashi")
+        rule = akashi.remember("RSI", title="rule").path
+        other = akashi.remember("other", title="other").path
+        avm.commit()
+        git(root, "update-index", flag, rule.lstrip("/"))
+        flags = git(root, "ls-files", "-v", rule.lstrip("/"))
+        akashi.write(rule, "changed\n")
+        akashi.write(other, "changed too\n")
+        akashi.remember("third", title="third")
+        report = avm.commit()
+        assert report.blocked is None and report.commits
+        assert git(root, "ls-files", "-v", rule.lstrip("/")) == flags
+        assert akashi.show(other) == b"changed too\n"
+        assert akashi.show(rule) == b"changed\n" or rule.lstrip("/") in report.waiting
+    assert (root / rule.lstrip("/")).read_text() == "changed\n"
+    assert_all_is_well(root, {other.lstrip("/"): b"changed too\n"})
