@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ from avm.vault.authors import Authors, Entry
 from avm.vault.files import Stamp
 from avm.vault.layout import Layout
 from avm.vault.location import Vault
+from avm.vault.locks import locked
+from avm.vault.processes import GitWatch
+from avm.vault.repository import busy_with
 from avm.vault.rescue import set_aside
 from avm.vault.revisions import Revisions
 
@@ -30,6 +34,10 @@ if TYPE_CHECKING:
     from avm.vault.committer import Committer, Report
     from avm.vault.past import PastTrees
     from avm.vault.versions import Versions
+
+
+#: How long a write waits for a git command of the person's that rewrites files.
+_GIT_SECONDS = 0.5
 
 
 class Store:
@@ -47,6 +55,8 @@ class Store:
         self.layout = Layout(vault.root)
         self.allowed = Allowed(vault)
         self._authors = Authors(vault)
+        self._watch = GitWatch(vault.root)
+        self._writing = vault.own_state / "write.lock"
         self._index: Index | None = None
         self._semantic: Semantic | None = None
         self._committer: Committer | None = None
@@ -154,8 +164,8 @@ class Store:
             raise _cannot_write(rel, err) from None
         return True
 
-    def replace(self, rel: str, data: bytes, agent: str | None) -> None:
-        """Write a whole file over what is there, for `agent`.
+    def replace(self, rel: str, data: bytes) -> None:
+        """Write a whole file over what is there; call it while `changing`.
 
         Raises AccessError, ExistsError, UsageError.
         """
@@ -166,41 +176,63 @@ class Store:
                 raise AccessError(f"{shown} is a symbolic link: AVM does not write to it")
             if target.is_dir():
                 raise ExistsError(f"{paths.display(rel)} is a folder")
-            self.before_change(rel, agent)
             atomic.replace(target, data, fsync=self.config.fsync)
         except OSError as err:
             raise _cannot_write(rel, err) from None
 
-    def put(self, rel: str, data: bytes | None, agent: str | None) -> None:
+    def put(self, rel: str, data: bytes | None, agent: str | None, op: str) -> None:
         """Write a whole file, or with None remove it, for `agent`; what stood there becomes a
         version of its own first. Raises AccessError, ExistsError, UsageError, RepositoryError.
         """
-        target = self._place(rel)
-        if target.is_symlink() or target.is_dir():
-            raise ExistsError(f"{paths.display(rel)} is a link or a folder now: move it away")
-        self.versions.close(rel, agent, leaving=True)
-        try:
-            if data is not None:
-                atomic.replace(target, data, fsync=self.config.fsync)
-            else:
-                target.unlink(missing_ok=True)
-        except OSError as err:
-            raise _cannot_write(rel, err) from None
+        with locked(self._writing):
+            self.versions.close(rel, agent, leaving=True)
+            with self._beside_git(rel):
+                if data is not None:
+                    self.replace(rel, data)
+                else:
+                    self.vault.path(rel).unlink(missing_ok=True)
+            self.record(rel, agent, op)
 
-    def before_change(self, rel: str, agent: str | None, *, leaving: bool = False) -> None:
-        """Before the text at `rel` gives way to what `agent` writes, or with `leaving` goes.
+    @contextlib.contextmanager
+    def changing(self, rel: str, agent: str | None, *, leaving: bool = False) -> Iterator[None]:
+        """Hold while the text at `rel` gives way to what `agent` writes, or with `leaving` goes.
 
         Moves an expired memory aside, wherever it is; keeps text in `memory/` that no commit holds.
+        What is written in here has its entry in the journal before another process writes over it.
         """
+        if not files.is_below_memory(rel) or files.regular_file(self.vault, rel) is None:
+            self.before_change(rel, agent, leaving=leaving)
+            yield
+            return
+        with locked(self._writing):
+            self.before_change(rel, agent, leaving=leaving)
+            with self._beside_git(rel):
+                yield
+
+    def before_change(self, rel: str, agent: str | None, *, leaving: bool = False) -> None:
+        """What `changing` does first, for a change that cannot be made inside of it."""
         status = files.regular_file(self.vault, rel)
         if status is None:
             return
         if self.has_ended(rel, status):
             set_aside(self.vault, rel)
         elif status.st_size:
-            self.versions.close(rel, agent, leaving=leaving)
-            if not leaving:
+            in_git = self.versions.close(rel, agent, leaving=leaving)
+            if not in_git and not leaving:
                 self.versions.keep(rel)
+
+    @contextlib.contextmanager
+    def _beside_git(self, rel: str) -> Iterator[None]:
+        """Write over a file while no git command of the person's is seen that does so too.
+
+        `git stash` looks at a file and writes over it a moment later: what is written in between is
+        neither in the stash nor in the file, and `git rebase --abort` takes away what was written
+        since it began. So where one is at work all the same, the new text is kept as well.
+        """
+        self._watch.wait(_GIT_SECONDS)
+        yield
+        if self._watch.rewriting() or busy_with(self.vault):
+            self.versions.keep(rel)
 
     def waiting_since(self) -> dict[str, float]:
         """When each path that the journal knows was first written since its last commit; seconds

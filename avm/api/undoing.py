@@ -43,7 +43,7 @@ class Undoing(Past):
         data, notes = self._without_past_expiry(rel, data, self._added(rel))
         if there is not None and files.read(vault, rel) == data:
             return Restored(paths.display(rel), (*notes, "it was like that already"))
-        self.store.put(rel, data, self.viewer.agent)
+        self.store.put(rel, data, self.viewer.agent, "restore")
         return self._restored(rel, notes)
 
     def restore_meta(self, path: str) -> Restored:
@@ -58,7 +58,7 @@ class Undoing(Past):
         if memory_file.split(raw).has_front:
             raise UsageError(f"{shown} has front matter: nothing was dropped")
         data, notes = self._without_past_expiry(rel, self._with_front(rel, raw), self._added(rel))
-        self.store.put(rel, data, self.viewer.agent)
+        self.store.put(rel, data, self.viewer.agent, "restore")
         return self._restored(rel, notes)
 
     def undo(
@@ -92,8 +92,7 @@ class Undoing(Past):
         left = {paths.display(rel): why for rel, why in conflicts.items()}
         if not dry_run and changed:
             for rel, data in changed.items():
-                self.store.put(rel, data, own)
-                self.wrote(rel, "undo")
+                self.store.put(rel, data, own, "undo")
             subject, trailers = _subject(chosen, writer), [f"Undoes: {one}" for one in hashes]
             report = self._commit_within(changed, subject, trailers)
             left |= {paths.display(rel): f"not committed: {r}" for rel, r in report.waiting.items()}
@@ -118,8 +117,7 @@ class Undoing(Past):
         if gone:
             self._check_free()
             for rel in gone:
-                self.store.put(rel, None, self.viewer.agent)
-                self.wrote(rel, "gc")
+                self.store.put(rel, None, self.viewer.agent, "gc")
             count = f"{len(gone)} expired " + ("memory" if len(gone) == 1 else "memories")
             self._commit_within(gone, f"gc: {count}")
         return Collected(tuple(map(paths.display, gone)), left)
@@ -139,7 +137,6 @@ class Undoing(Past):
     # How the above decide
 
     def _restored(self, rel: str, notes: Iterable[str]) -> Restored:
-        self.wrote(rel, "restore")
         if files.is_below_memory(rel):
             report = self._commit_within([rel], None)
             if report.blocked:

@@ -83,9 +83,10 @@ class Writing(Viewed):
         if not allow_secret:
             _refuse_tokens(data)
         existed = files.regular_file(self.store.vault, rel) is not None
-        self.store.replace(rel, data, self.viewer.agent)
-        hints = self._settle_secrets(rel, data, allow_secret)
-        self.wrote(rel, "edit" if existed else "remember")
+        with self.store.changing(rel, self.viewer.agent):
+            self.store.replace(rel, data)
+            hints = self._settle_secrets(rel, data, allow_secret)
+            self.wrote(rel, "edit" if existed else "remember")
         return Remembered(paths.display(rel), tuple(hints))
 
     def allow(self, path: str) -> list[Finding]:
@@ -114,12 +115,12 @@ class Writing(Viewed):
         rel = self._existing(path)
         if not self.viewer.can_write(rel):
             raise AccessError(f"{paths.display(rel)}: {self._who()} may not remove it")
-        self.store.before_change(rel, self.viewer.agent, leaving=True)
-        try:
-            os.unlink(self.store.vault.path(rel))
-        except FileNotFoundError:
-            raise not_found(rel) from None
-        self.wrote(rel, "forget")
+        with self.store.changing(rel, self.viewer.agent, leaving=True):
+            try:
+                os.unlink(self.store.vault.path(rel))
+            except FileNotFoundError:
+                raise not_found(rel) from None
+            self.wrote(rel, "forget")
 
     def _write_unique(self, place: Place, stem: str, data: bytes, body: str) -> tuple[str, bool]:
         """Write `stem.md`, else `stem-2.md` …; (rel, False) where the same body stands already.

@@ -145,13 +145,15 @@ class Tree:
         self._check_shown(rel, status)
         if flags & _WRITING:
             self._check_writable(rel)
-            if flags & os.O_TRUNC:
-                self._give_way(rel)
-            else:
-                self._view.store.versions.close(rel, self._view.viewer.agent)
-        fd = os.open(rel, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
+        opening = flags | os.O_NOFOLLOW | os.O_CLOEXEC
         if flags & os.O_TRUNC:
-            self._wrote(rel, "edit")
+            with self._changing(rel):
+                fd = os.open(rel, opening, dir_fd=self._root)
+                self._wrote(rel, "edit")
+        else:
+            if flags & _WRITING:
+                self._view.store.versions.close(rel, self._view.viewer.agent)
+            fd = os.open(rel, opening, dir_fd=self._root)
         return self._handle(rel, fd, flags)
 
     def create(self, path: str, mode: int, flags: int) -> Handle:
@@ -172,15 +174,14 @@ class Tree:
         if is_hidden_file(rel):
             os.truncate(self._hidden.place(rel), size)
             return
-        status = self._existing_to_change(rel)
-        if size < status.st_size:
-            self._give_way(rel)
-        fd = os.open(rel, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
-        try:
-            os.ftruncate(fd, size)
-        finally:
-            os.close(fd)
-        self._wrote(rel, "edit")
+        self._existing_to_change(rel)
+        with self._changing(rel):
+            fd = os.open(rel, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
+            try:
+                os.ftruncate(fd, size)
+            finally:
+                os.close(fd)
+            self._wrote(rel, "edit")
 
     def mknod(self, path: str, mode: int, device: int) -> None:
         """Make a special file."""
@@ -190,9 +191,9 @@ class Tree:
     def unlink(self, path: str) -> None:
         """Remove a file."""
         place = self._place_to_change(path[1:])
-        self._give_way(path[1:], leaving=True)
-        os.unlink(place, dir_fd=self._root)
-        self._wrote(path[1:], "forget")
+        with self._changing(path[1:], leaving=True):
+            os.unlink(place, dir_fd=self._root)
+            self._wrote(path[1:], "forget")
 
     # Names
 
@@ -214,9 +215,9 @@ class Tree:
         self._past.refuse(target)
         if is_hidden_file(target):
             self._existing_to_change(source)
-            self._give_way(source, leaving=True)
-            os.rename(source, self._hidden.place(target), src_dir_fd=self._root)
-            self._wrote(source, "forget")
+            with self._changing(source, leaving=True):
+                os.rename(source, self._hidden.place(target), src_dir_fd=self._root)
+                self._wrote(source, "forget")
             return
         if is_hidden_file(source):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
@@ -225,14 +226,14 @@ class Tree:
         moved = [""]
         if stat.S_ISDIR(status.st_mode):
             moved = [f"/{name}" for name in self._files_below(source)]
-        self._give_way(target)
-        for tail in moved:
-            self._view.store.versions.close(source + tail, self._view.viewer.agent)
-        os.rename(source, target, src_dir_fd=self._root, dst_dir_fd=self._root)
-        self._moved(source, target)
-        for tail in moved:
-            self._wrote(source + tail, "forget")
-            self._wrote(target + tail, "edit")
+        with self._changing(target):
+            for tail in moved:
+                self._view.store.versions.close(source + tail, self._view.viewer.agent)
+            os.rename(source, target, src_dir_fd=self._root, dst_dir_fd=self._root)
+            self._moved(source, target)
+            for tail in moved:
+                self._wrote(source + tail, "forget")
+                self._wrote(target + tail, "edit")
 
     def symlink(self, target: str, path: str) -> None:
         """Make a symbolic link at `path` that says `target`."""
@@ -299,9 +300,15 @@ class Tree:
         self._existing_to_change(rel)
         return rel
 
-    def _give_way(self, rel: str, *, leaving: bool = False) -> None:
-        """Before the text at `rel` is cut, replaced or, with `leaving`, removed."""
-        self._view.store.before_change(rel, self._view.viewer.agent, leaving=leaving)
+    def _changing(
+        self, rel: str, *, leaving: bool = False
+    ) -> contextlib.AbstractContextManager[None]:
+        """Hold while the text at `rel` is cut, replaced or, with `leaving`, removed."""
+        return self._view.store.changing(rel, self._view.viewer.agent, leaving=leaving)
+
+    def _give_way(self, rel: str) -> None:
+        """Before the text at `rel` gives way, where the change cannot be held."""
+        self._view.store.before_change(rel, self._view.viewer.agent)
 
     def _make_way(self, rel: str) -> None:
         """Before a name is made: may it be, its placeholder folders, an expired file in its way."""

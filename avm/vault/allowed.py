@@ -18,6 +18,10 @@ from avm.vault.git import blob_id
 from avm.vault.location import Vault
 from avm.vault.locks import locked
 
+#: A file's first megabyte is looked at, as of its text the first megabyte is indexed: what a pull
+#: brings may be long, and made to be slow.
+_LOOKED_AT = 1024 * 1024
+
 
 class Allowed:
     """The allowed contents of one vault. Any number of processes may add to them."""
@@ -46,7 +50,7 @@ class Allowed:
     def held_because(self, rel: str, raw: bytes) -> str | None:
         """Why these bytes, seen at `rel`, are kept out of commits, in one line; None if they are
         not."""
-        findings = secrets.find(raw)
+        findings = secrets.find(raw[:_LOOKED_AT])
         if not findings or self.is_allowed(raw):
             return None
         told, shown = secrets.told(findings), shlex.quote(paths.display(rel))

@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,10 +26,11 @@ from avm.vault.location import Vault
 from avm.vault.locks import locked
 from avm.vault.objects import Blob, Locked, Moved, Objects, Signature, open_objects
 from avm.vault.processes import GitWatch
-from avm.vault.repository import Detached, RepositoryState, busy_with
-from avm.vault.staging import Check, Staged, Stager, changes_of, mode_of
+from avm.vault.repository import Detached, RepositoryState, busy_with, stashes
+from avm.vault.staging import Check, Prepared, Staged, Stager, changes_of, mode_of
 
 _LOCK_WAIT_SECONDS = 2.0
+_STASHED = "in your stash: git stash pop"
 #: How long a person's name is taken for granted: asking git costs a process.
 _PERSON_SECONDS = 60.0
 
@@ -142,14 +144,17 @@ class Committer:
         person may have staged what was free a moment ago."""
         before = RepositoryState.read(self._vault)
         entries, size = self._authors.read()
-        names = {entry.path for entry in entries} if policy.within is None else policy.within
+        journal = {entry.path for entry in entries}
+        names = journal if policy.within is None else set(policy.within)
         if journalled or policy.within is not None:
             found = changes_of(self._vault, self._git(), before.oid, sorted(names))
         else:
             found = changes(self._vault)
         decision = decide(found, entries, self._stamp, policy)
         report = Report(waiting=dict(decision.waiting))
-        done = {entry.path for entry in entries if entry.path in names} - set(report.waiting)
+        clean = journal - {change.path for change in found}
+        report.waiting |= dict.fromkeys(self._stashed(before.oid, clean & names), _STASHED)
+        done = (journal & names) - set(report.waiting)
         if decision.groups:
             refused = self._commit_groups(decision.groups, before, wording, report)
             report.waiting |= refused
@@ -159,6 +164,17 @@ class Committer:
         begun = {item.path for item in items if item.blob is not None and item.path not in done}
         self._authors.settle(done, size, begun)
         return report
+
+    def _stashed(self, head: str | None, names: Collection[str]) -> set[str]:
+        """Those of `names`, which are as HEAD has them, of which the person stashed a version: it
+        keeps its author until it comes back."""
+        found: set[str] = set()
+        if names and (held := stashes(self._vault)):
+            committed = self._git().entries(head, names)
+            for stash in held:
+                then = self._git().entries(stash, names)
+                found |= {name for name in names if then.get(name) != committed.get(name)}
+        return found
 
     def _stamp(self, change: Change) -> float | None:
         """When a changed path last changed on disk, by the clock of AVM, in seconds."""
@@ -188,8 +204,21 @@ class Committer:
         items = [item for group in groups for item in group.items]
         committed = objects.entries(before.oid, {item.path for item in items})
         try:
-            staged = self._stage(copy, items, committed)
-            made = self._write_commits(before.oid, groups, staged, committed, wording)
+            stager = Stager(self._vault, objects, self._check)
+            prepared = self._prepare(stager, items, committed)
+
+            def write(staged: Staged) -> list[str]:
+                return self._write_commits(before.oid, groups, staged, committed, wording)
+
+            # The git program stages while the commits are written: each takes as long.
+            staging = _Beside(lambda: self._stage(stager, copy, prepared))
+            try:
+                expected = prepared.expected()
+                made = write(expected) if expected else []
+            finally:
+                staged = staging.result()
+            if staged != expected:
+                made = write(staged)
             if not made:
                 return staged.refused
             recovery.note(self._vault, ref=before.ref, new=made[-1], copy=copy)
@@ -220,13 +249,17 @@ class Committer:
                 os.unlink(self._git_lock)
             raise
 
-    def _stage(self, copy: Path, items: Sequence[Item], committed: Mapping[str, Blob]) -> Staged:
-        """Stage every path as its last version is to be; `copy` becomes the new index."""
+    def _prepare(
+        self, stager: Stager, items: Sequence[Item], committed: Mapping[str, Blob]
+    ) -> Prepared:
+        """Read every path as its last version is to be."""
         current = [item.path for item in items if item.blob is None]
         earlier = {item.path: item.blob for item in items if item.blob is not None}
-        return Stager(self._vault, self._git(), self._check).stage(
-            copy, current, earlier, committed
-        )
+        return stager.prepare(current, earlier, committed)
+
+    def _stage(self, stager: Stager, copy: Path, prepared: Prepared) -> Staged:
+        """Make `copy`, which becomes the new index."""
+        return stager.stage(copy, prepared)
 
     def _write_commits(
         self,
@@ -275,6 +308,32 @@ def _told(item: Item, at: Mapping[str, Blob | None], put: Mapping[str, Blob | No
     if item.op in ("edit", "remember") and put[item.path] is None:
         return replace(item, op="forget")
     return replace(item, op="remember") if item.op == "edit" and not at.get(item.path) else item
+
+
+class _Beside:
+    """A call in a thread of its own. (An executor takes no work any more when a process ends, which
+    is when the last commit is made.)"""
+
+    def __init__(self, call: Callable[[], Staged]) -> None:
+        self._call = call
+        self._found: Staged | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="avm-staging")
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._found = self._call()
+        except BaseException as err:  # noqa: BLE001  # it is raised where the result is wanted
+            self._error = err
+
+    def result(self) -> Staged:
+        """What the call returned, or raises what it raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        assert self._found is not None
+        return self._found
 
 
 class _AtWork(Exception):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable
+import time
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 #: The commands that move a branch or rewrite the index and the work tree.
@@ -17,6 +18,11 @@ _MUTATING = frozenset((
     "add", "am", "apply", "bisect", "checkout", "cherry-pick", "clean", "commit", "merge", "mv",
     "pull", "rebase", "reset", "restore", "revert", "rm", "stash", "switch",
 ))  # fmt: skip
+#: Those that put other text into files: what is written meanwhile is written over.
+_REWRITING = _MUTATING - {"add", "clean", "commit", "mv", "rm"}
+_POLL_SECONDS = 0.005
+#: A process may become git after its start: between fork and exec it bears its parent's name.
+_YOUNG_SECONDS = 1.0
 #: Options before the command's name that take the next word with them.
 _WITH_VALUE = frozenset(("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path"))
 
@@ -26,21 +32,35 @@ class GitWatch:
 
     def __init__(self, root: Path) -> None:
         self._root = str(root)
-        self._others: set[str] = set()
+        self._others: dict[str, float] = {}  # process → when it was first seen, as no git
 
     def running(self) -> str | None:
         """`git commit (process 4711)` for one that runs, None if there is none to be seen."""
-        return self._in_proc() if os.path.isdir("/proc/self") else self._from_ps()
+        return self._find(_MUTATING)
 
-    def _in_proc(self) -> str | None:
-        pids = {name for name in os.listdir("/proc") if name.isdigit()}
+    def rewriting(self) -> str | None:
+        """The same for a command that writes over files in the work tree."""
+        return self._find(_REWRITING)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until none is seen that writes over files, for so long at most."""
+        deadline = time.monotonic() + seconds
+        while self.rewriting() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+
+    def _find(self, commands: Collection[str]) -> str | None:
+        return self._in_proc(commands) if os.path.isdir("/proc/self") else self._from_ps(commands)
+
+    def _in_proc(self, commands: Collection[str]) -> str | None:
+        now = time.monotonic()
+        others: dict[str, float] = {}
         found = None
-        others = self._others & pids
-        for pid in pids - others:
-            words = _git_words(pid)
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            seen = self._others.get(pid, now)
+            words = _git_words(pid) if now - seen < _YOUNG_SECONDS else None
             if words is None:
-                others.add(pid)
-            elif found is None and (command := _mutating(words)) and self._is_here(pid):
+                others[pid] = seen
+            elif found is None and (command := _command(words)) in commands and self._is_here(pid):
                 found = f"git {command} (process {pid})"
         self._others = others
         return found
@@ -52,14 +72,14 @@ class GitWatch:
             return False
         return folder == self._root or folder.startswith(self._root + "/")
 
-    def _from_ps(self) -> str | None:
+    def _from_ps(self, commands: Collection[str]) -> str | None:
         """Without /proc nobody tells where a process works: any git command counts."""
         command = ("ps", "-x", "-o", "pid=,command=")
         listed = subprocess.run(command, capture_output=True, check=False).stdout
         for line in listed.decode("utf-8", "replace").splitlines():
             pid, _, words = line.strip().partition(" ")
             name, *rest = words.split() or [""]
-            if os.path.basename(name) == "git" and (found := _mutating(rest)):
+            if os.path.basename(name) == "git" and (found := _command(rest)) in commands:
                 return f"git {found} (process {pid})"
         return None
 
@@ -76,12 +96,12 @@ def _git_words(pid: str) -> list[str] | None:
         return None
 
 
-def _mutating(words: Iterable[str]) -> str | None:
-    """The command among git's arguments, if it is one that changes the repository's state."""
+def _command(words: Iterable[str]) -> str:
+    """The command among git's arguments; the empty string if there is none."""
     rest = iter(words)
     for word in rest:
         if word in _WITH_VALUE:
             next(rest, None)
         elif not word.startswith("-"):
-            return word if word in _MUTATING else None
-    return None
+            return word
+    return ""

@@ -91,6 +91,15 @@ def branch(vault: Vault) -> tuple[str, str | None]:
     raise Detached(text)
 
 
+def stashes(vault: Vault) -> list[str]:
+    """The commits that hold what the person stashed, newest first."""
+    try:
+        log = (vault.common_dir / "logs" / "refs" / "stash").read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return []
+    return [line.split(" ", 2)[1] for line in reversed(log.splitlines()) if line]
+
+
 def _read_ref(vault: Vault, ref: str) -> str | None:
     """What a ref's file holds, or its line in packed-refs."""
     try:

@@ -14,7 +14,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from avm.base import memory_file, paths
@@ -43,16 +43,6 @@ Check = Callable[[str, bytes], str | None]
 
 
 @dataclass(frozen=True)
-class Staged:
-    """What goes into trees at each path (None: out of them), which paths cannot be staged and why,
-    and which memories lost their front matter to the bytes that are staged."""
-
-    blobs: dict[str, Blob | None]
-    refused: dict[str, str]
-    dropped_front: frozenset[str]
-
-
-@dataclass(frozen=True)
 class _Source:
     """A path's bytes as they were read; `stamp` tells later versions. `raw` is None if it is too
     long to be held in memory."""
@@ -66,6 +56,36 @@ class _Source:
     def checked(self) -> bytes:
         """What is looked at for secrets."""
         return self.head if self.raw is None else self.raw
+
+
+@dataclass
+class Prepared:
+    """Paths that were read and checked: which are gone, which are there, which are held back and
+    why. `verbatim`: the blobs of those that git stores as they are."""
+
+    earlier: dict[str, Blob]
+    gone: list[str] = field(default_factory=list)
+    sources: dict[str, _Source] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
+    verbatim: dict[str, Blob] = field(default_factory=dict)
+    dropped_front: set[str] = field(default_factory=set)
+
+    def expected(self) -> Staged | None:
+        """What staging will come to, if git does as is to be expected; None if that is not sure."""
+        if len(self.verbatim) < len(self.sources):
+            return None
+        blobs: dict[str, Blob | None] = {**self.verbatim, **dict.fromkeys(self.gone)}
+        return Staged(blobs, self.held, frozenset(self.dropped_front))
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What goes into trees at each path (None: out of them), which paths cannot be staged and why,
+    and which memories lost their front matter to the bytes that are staged."""
+
+    blobs: dict[str, Blob | None]
+    refused: dict[str, str]
+    dropped_front: frozenset[str]
 
 
 def changes_of(
@@ -151,78 +171,76 @@ class Stager:
                 found[name] = reason
         return found
 
-    def stage(
+    def prepare(
         self,
-        copy: Path,
         current: Sequence[str],
         earlier: Mapping[str, str],
         committed: Mapping[str, Blob],
-    ) -> Staged:
-        """Stage `current` paths as on disk; of `earlier` ones that are not, the blob given.
+    ) -> Prepared:
+        """Read and check `current` paths, and store what git stores as it is.
 
-        `copy` is made from git's index. A path that git cannot add (its filter fails, it cannot be
-        read) or whose content is held back stays as it was in the index, with the reason. Raises
-        Moved if a file changed while git read it.
+        `earlier`: the blobs of versions that are no longer on disk; `committed`: what the paths are
+        in HEAD.
+        """
+        prepared = Prepared(
+            earlier={name: (blob, mode_of(name, committed)) for name, blob in earlier.items()}
+        )
+        for name in current:
+            if self._is_gone(name):
+                prepared.gone.append(name)
+                continue
+            source = _read(self._vault, name)
+            if source is None:
+                prepared.held[name] = "it cannot be read"
+            elif reason := self._check(name, source.checked):
+                prepared.held[name] = reason
+            else:
+                prepared.sources[name] = source
+                verbatim = source.mode == _LINK_MODE or self._objects.is_verbatim(name)
+                if source.raw is not None and verbatim:
+                    blob = self._objects.write_blob(source.raw)
+                    prepared.verbatim[name] = (blob, source.mode)
+                if name in committed and self._drops_front(name, source, committed[name][0]):
+                    prepared.dropped_front.add(name)
+        return prepared
+
+    def stage(self, copy: Path, prepared: Prepared) -> Staged:
+        """Make `copy` of git's index with what was prepared in it.
+
+        A path that git cannot add (its filter fails) stays as it was in the index, with the reason.
+        Raises Moved if a file changed between our reading and git's.
         """
         copy.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             # With its time: git tells by it which entries are too young to trust their stat data.
             shutil.copy2(self._vault.git_index, copy)
-        gone, kept, refused = self._sorted(current)
         # git refuses to look beyond a link or at a folder to see that a file is gone: say so first.
-        refused |= self._update(copy, ("--force-remove",), gone)
+        refused = self._update(copy, ("--force-remove",), prepared.gone)
         with self._quarantine() as (env, keep):
-            refused |= self._update(copy, ("--add", "--remove"), sorted(kept), env)
-            blobs = self._blobs_of(copy, kept, refused)
+            refused |= self._update(copy, ("--add", "--remove"), sorted(prepared.sources), env)
+            blobs = self._blobs_of(copy, prepared, refused)
             keep()
-        blobs |= {name: None for name in gone if name not in refused}
-        before = {name: (blob, mode_of(name, committed)) for name, blob in earlier.items()}
-        self._put(copy, {name: before[name] for name in before if name not in blobs})
-        dropped = {
-            name
-            for name in kept.keys() & blobs.keys() & committed.keys()
-            if self._drops_front(name, kept[name], committed[name][0])
-        }
-        return Staged(blobs, refused, frozenset(dropped))
-
-    def _sorted(self, names: Sequence[str]) -> tuple[list[str], dict[str, _Source], dict[str, str]]:
-        """Paths that are gone; those that are there, read and stored; those that are held back."""
-        gone: list[str] = []
-        kept: dict[str, _Source] = {}
-        refused: dict[str, str] = {}
-        for name in names:
-            if self._is_gone(name):
-                gone.append(name)
-                continue
-            source = _read(self._vault, name)
-            if source is None:
-                refused[name] = "it cannot be read"
-            elif reason := self._check(name, source.checked):
-                refused[name] = reason
-            else:
-                kept[name] = source
-                if source.raw is not None and self._is_verbatim(name, source):
-                    self._objects.write_blob(source.raw)
-        return gone, kept, refused
-
-    def _is_verbatim(self, name: str, source: _Source) -> bool:
-        return source.mode == _LINK_MODE or self._objects.is_verbatim(name)
+        blobs |= {name: None for name in prepared.gone if name not in refused}
+        before = {name: blob for name, blob in prepared.earlier.items() if name not in blobs}
+        self._put(copy, before)
+        return Staged(
+            blobs, prepared.held | refused, frozenset(prepared.dropped_front & blobs.keys())
+        )
 
     def _blobs_of(
-        self, copy: Path, kept: Mapping[str, _Source], refused: Collection[str]
+        self, copy: Path, prepared: Prepared, refused: Collection[str]
     ) -> dict[str, Blob | None]:
         """The blob that git staged for each path, which is that of the bytes we checked."""
         now = time.time_ns()
         found: dict[str, Blob | None] = {}
         doubtful = []
-        for name, source in kept.items():
+        for name, source in prepared.sources.items():
             if name in refused:
                 continue
             stamp = source.stamp
             settled = max(stamp.mtime_ns, stamp.ctime_ns) < now - _RACY_NS
-            same = self._stamp(name) == stamp
-            if source.raw is not None and same and settled and self._is_verbatim(name, source):
-                found[name] = (git.blob_id(source.raw), source.mode)
+            if name in prepared.verbatim and settled and self._stamp(name) == stamp:
+                found[name] = prepared.verbatim[name]
             else:
                 doubtful.append(name)
         if not doubtful:
@@ -230,7 +248,7 @@ class Stager:
         entries = index_file.entries(self._vault, copy, doubtful)
         for name in doubtful:
             blob = entries[name][0][0] if name in entries else None
-            if blob is None or not self._is_of(blob[0], name, kept[name]):
+            if blob is None or not self._is_of(blob[0], name, prepared.sources[name]):
                 raise Moved
             found[name] = blob
         return found

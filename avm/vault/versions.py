@@ -30,40 +30,41 @@ class Versions:
         self._guard = threading.Lock()
         self._objects: Objects | None = None
 
-    def close(self, rel: str, agent: str | None, *, leaving: bool = False) -> None:
+    def close(self, rel: str, agent: str | None, *, leaving: bool = False) -> bool:
         """Before `agent` changes the text at `rel`: note it as a version if it is another's and in
         no commit; with `leaving` (it is removed, or another file takes its name), whoever's it is.
 
-        Raises RepositoryError.
+        Returns whether the text is in git now. Raises RepositoryError.
         """
         if not files.is_below_memory(rel) or not _is_committed_name(rel):
-            return
+            return False
         status = files.regular_file(self._vault, rel)
         if status is None or not status.st_size:
-            return
+            return True
         open_now = self._authors.open_version(rel)
         writer = open_now.agent if open_now else None
         if writer == agent and not leaving:
-            return
+            return False
         try:
             raw = files.read(self._vault, rel)
         except NotFoundError:
-            return
+            return True
         if self._is_at_head(rel):
-            return
+            return True
         if self._check(rel, raw):
             set_copy_aside(self._vault, rel)
-            return
+            return True
         args = ("hash-object", "-w", f"--path={rel}", "--stdin")
         stored = git.run(self._vault.root, args, stdin=raw, check=False)
         if stored.returncode != 0:
             # A filter fails, say: the text is not git's as it is, and no write is refused for that.
             set_copy_aside(self._vault, rel)
-            return
+            return True
         blob = stored.stdout.decode().strip()
         note_kept(self._vault, rel, blob)
         at = open_now.at if open_now else time.time()
         self._authors.record(Entry(rel, writer, "edit", at, blob))
+        return True
 
     def keep(self, rel: str) -> None:
         """Keep the text at `rel` aside, whoever's it is, unless git has it; it becomes no version.

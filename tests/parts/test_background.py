@@ -224,3 +224,32 @@ def test_short_programs_that_end_together_leave_nothing_uncommitted(vault: Vault
     assert show(vault.root, "%an") == "akashi"
     assert Authors(vault).size() == 0
     assert_clean(vault)
+
+
+def test_what_is_written_to_all_the_time_is_committed_after_the_longest_wait(vault: Vault) -> None:
+    config = Config(
+        {"commit.quiet": timedelta(seconds=60), "commit.max_wait": timedelta(seconds=1)}
+    )
+    with running(vault, config):
+        remember(vault, private("a.md"), "0\n")
+
+        def write_on() -> bool:
+            remember(vault, private("a.md"), f"{time.monotonic()}\n", op="edit")
+            return bool(log(vault))
+
+        wait_for(write_on, "the commit of a memory that never rests")
+    assert log(vault) == ["akashi: remember: a"]
+
+
+@pytest.mark.parametrize("who", ["agents", "off"])
+def test_whose_writes_are_committed_is_the_user_s_to_say(vault: Vault, who: str) -> None:
+    config = Config({"commit.quiet": timedelta(0), "commit.who": who})
+    put(vault, "memory/shared/mine.md", "mine\n")
+    with running(vault, config) as background:
+        remember(vault, private("a.md"))
+        if who == "agents":
+            wait_for(lambda: log(vault), "the agent's commit")
+        background.stop()
+    assert log(vault) == (["akashi: remember: a"] if who == "agents" else [])
+    report = Committer(vault, config).commit(now=True, people=True)
+    assert len(report.commits) == (0 if who == "agents" else 2), "`avm commit` is no background"

@@ -3,13 +3,14 @@ at the same moment."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import git
+from conftest import git, wait_for
 from vault_helpers import (
     FORMATS,
     assert_clean,
@@ -29,6 +30,7 @@ from vault_helpers import (
 
 from avm.base.config import Config
 from avm.vault import committer
+from avm.vault.authors import Authors
 from avm.vault.committer import Committer
 from avm.vault.location import Vault
 from avm.vault.repository import busy_with
@@ -476,3 +478,50 @@ def test_a_person_and_an_agent_commit_at_the_same_time(vault: Vault) -> None:
     assert git(vault.root, "status", "--porcelain") == "A  work/held.txt"
     assert git(vault.root, "cat-file", "blob", ":work/held.txt") == str(rounds - 1)
     assert_sound(vault)
+
+
+def test_what_the_person_stashed_keeps_its_author_until_it_comes_back(vault: Vault) -> None:
+    rel = "memory/shared/mine.md"
+    remember(vault, rel, "by akashi\n", op="edit")
+    git(vault.root, "stash", "-q")
+    assert commit(vault).waiting == {rel: "in your stash: git stash pop"}
+    git(vault.root, "stash", "pop", "-q")
+    assert len(commit(vault).commits) == 1
+    assert show(vault.root, "%an: %s") == "akashi: edit: mine"
+    remember(vault, rel, "again\n", op="edit")
+    git(vault.root, "stash", "-q")
+    commit(vault)
+    git(vault.root, "stash", "drop", "-q")
+    assert commit(vault).waiting == {}
+    assert Authors(vault).size() == 0
+
+
+def test_a_commit_whose_editor_is_open_is_waited_for(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "_LOCK_WAIT_SECONDS", 0.2)
+    put(vault, "work.txt", "mine\n")
+    git(vault.root, "add", "work.txt")
+    ready, go = vault.root.parent / "ready", vault.root.parent / "go"
+    editor = vault.root.parent / "editor"
+    wait = f"touch '{ready}'; while ! test -e '{go}'; do sleep 0.02; done"
+    editor.write_text(f'#!/bin/sh\n{wait}\necho Mine > "$1"\n')
+    editor.chmod(0o755)
+    env = {**os.environ, "GIT_EDITOR": str(editor)}
+    person = subprocess.Popen(["git", "commit", "-q"], cwd=vault.root, env=env)
+    try:
+        wait_for(ready.exists, "the editor is open")
+        remember(vault, private("a.md"))
+        report = commit(vault)
+        assert report.commits == []
+        assert report.blocked == f"git commit (process {person.pid}) is running"
+        assert Committer(vault, Config()).waiting().blocked == report.blocked
+        go.touch()
+        assert person.wait(timeout=20) == 0, "the person's commit failed"
+    finally:
+        go.touch()
+        person.kill()
+        person.wait()
+    assert show(vault.root, "%an: %s") == "Pat Person: Mine"
+    assert len(commit(vault).commits) == 1
+    assert_clean(vault)

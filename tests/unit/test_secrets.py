@@ -41,7 +41,7 @@ from secret_shapes import (
 
 COUNT = 500
 #: The dialogues of the LoCoMo benchmark, which may not be copied here.
-LOCOMO = Path(os.environ.get("AVM_TEST_LOCOMO") or "none")
+LOCOMO = Path(os.environ.get("LOCOMO_TEXT") or "none")
 TEXTS = {"prose": PROSE, "yaml": YAML, "code": CODE}
 
 
@@ -181,7 +181,7 @@ def _sample_vault() -> bytes:
 
 def _locomo() -> bytes:
     if not LOCOMO.exists():
-        pytest.skip("AVM_TEST_LOCOMO names no file")
+        pytest.skip("LOCOMO_TEXT names no file")
     return LOCOMO.read_bytes()
 
 
