@@ -510,23 +510,47 @@ def test_what_git_refuses_to_convert_is_kept_and_named(tmp_path: Path, setting: 
     assert_all_is_well(root, {plan.lstrip("/"): b"by bob\n"})
 
 
-@pytest.mark.parametrize("flag", ["--skip-worktree", "--assume-unchanged"])
-def test_a_memory_that_git_was_told_not_to_look_at(tmp_path: Path, flag: str) -> None:
+@pytest.mark.parametrize("journalled", [False, True])
+@pytest.mark.parametrize("flag", ["skip-worktree", "assume-unchanged"])
+def test_a_memory_that_git_was_told_not_to_look_at_waits(
+    tmp_path: Path, flag: str, journalled: bool
+) -> None:
     root = a_made_vault(tmp_path, pytest.MonkeyPatch())
     with AVM(root, semantic="off") as avm:
         akashi = avm.agent_memory("akashi")
-        rule = akashi.remember("RSI", title="rule").path
+        rule = akashi.remember("RSI", title="the rule").path
         other = akashi.remember("other", title="other").path
         avm.commit()
-        git(root, "update-index", flag, rule.lstrip("/"))
+        git(root, "update-index", f"--{flag}", rule.lstrip("/"))
         flags = git(root, "ls-files", "-v", rule.lstrip("/"))
         akashi.write(rule, "changed\n")
         akashi.write(other, "changed too\n")
-        akashi.remember("third", title="third")
-        report = avm.commit()
-        assert report.blocked is None and report.commits
+        report = avm.store.committer.commit(now=True, journalled=journalled)
+        again = f"git update-index --no-{flag} 'memory/private/akashi/the rule.md'"
+        reason = f"git was told not to look at it: {again}"
+        assert (report.blocked, report.waiting) == (None, {rule.lstrip("/"): reason})
+        assert avm.status().waiting == {rule: reason}
         assert git(root, "ls-files", "-v", rule.lstrip("/")) == flags
         assert akashi.show(other) == b"changed too\n"
-        assert akashi.show(rule) == b"changed\n" or rule.lstrip("/") in report.waiting
-    assert (root / rule.lstrip("/")).read_text() == "changed\n"
-    assert_all_is_well(root, {other.lstrip("/"): b"changed too\n"})
+        subprocess.run(again, shell=True, cwd=root, check=True)  # noqa: S602
+        report = avm.store.committer.commit(now=True, journalled=journalled)
+        assert (len(report.commits), report.waiting) == (1, {})
+        assert akashi.history(rule)[0].author == "akashi"
+    assert_all_is_well(root, {rule.lstrip("/"): b"changed\n", other.lstrip("/"): b"changed too\n"})
+
+
+def test_what_is_written_outside_of_a_sparse_checkout_is_committed(tmp_path: Path) -> None:
+    root = sparse_index(tmp_path, pytest.MonkeyPatch())
+    git(root, "sparse-checkout", "set", "--cone", "--sparse-index", ".avm", "memory/private")
+    assert not (root / "memory/shared").exists()
+    with AVM(root, semantic="off") as avm:
+        akashi = avm.agent_memory("akashi")
+        path = akashi.remember("far away", title="far", namespace="far").path
+        akashi.write("/memory/shared/far/x.md", "over one that is not checked out\n")
+        report = avm.commit()
+        assert (report.blocked, report.waiting) == (None, {})
+        assert {commit.author for commit in avm.log(path)} == {"akashi"}
+    kept = {path.lstrip("/"): (root / path.lstrip("/")).read_bytes()}
+    kept["memory/shared/far/x.md"] = b"over one that is not checked out\n"
+    assert_all_is_well(root, kept)
+    assert "elsewhere/deep/x.txt" in git(root, "ls-tree", "-r", "--name-only", "HEAD")

@@ -134,6 +134,9 @@ def test_every_version_of_the_index(
         git(vault.root, "update-index", "--index-version", version)
     assert vault.git_index.read_bytes()[7] == int(version)
     expected = assert_same(vault, "absent.md", "d", "intent.md", ".md", "d/d")
+    skipped, assumed = "--no-skip-worktree", "--no-assume-unchanged"
+    unwatched = {"d/x.md": skipped, "x.md": skipped, "xx.md": assumed} if version == "3" else {}
+    assert index_file.unwatched(vault, list(expected)) == unwatched
     if version != "4":
         with git_is_not_asked(monkeypatch):
             assert index_file.entries(vault, vault.git_index, list(expected)) == expected
