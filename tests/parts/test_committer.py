@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from conftest import git, wait_for
 from vault_helpers import (
+    FORMATS,
     assert_clean,
     commit,
     committed,
     content,
     head,
+    make,
     note,
     private,
     put,
@@ -26,15 +28,15 @@ from avm.base.clock import Clock
 from avm.base.config import Config
 from avm.vault.authors import Authors
 from avm.vault.committer import Committer
-from avm.vault.init import adopt, make
+from avm.vault.init import adopt
 from avm.vault.location import Vault, open_vault
 
 PAT = "Pat Person <pat@example.org>"
 
 
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return make(tmp_path / "v")
+@pytest.fixture(params=FORMATS)
+def vault(tmp_path: Path, request: pytest.FixtureRequest) -> Vault:
+    return make(tmp_path / "v", request.param)
 
 
 def changed_in(root: Path, rev: str = "HEAD") -> list[str]:
