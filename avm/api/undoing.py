@@ -224,6 +224,13 @@ class Undoing(Past):
         if not found:
             whose = f" of {writer}" if writer else ""
             raise NotFoundError(f"no commit{whose} to take back: avm log")
+        ends = history.cut_off(vault)
+        for one in found:
+            if one.id in ends:  # it seems to have added every file that there was
+                raise RepositoryError(
+                    f"{one.id[:SHORT]} cannot be taken back: this shallow clone has nothing of what"
+                    " was before it: git fetch --unshallow"
+                )
         return found
 
     def _taken_back(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -20,12 +21,16 @@ OPEN = "open for writing"
 
 @dataclass(frozen=True)
 class Change:
-    """A path that differs from HEAD. `staged`: the person put something of it in git's index."""
+    """A path that differs from HEAD. `staged`: the person put something of it in git's index.
+
+    `watch`: git was told not to look at it; the option of `git update-index` that takes that back.
+    """
 
     path: str
     kind: str  # "added", "changed" or "deleted", as git's work tree shows it
     staged: bool
     unmerged: bool = False
+    watch: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,9 @@ def _ripe(
         return [], CONFLICT
     if change.staged:
         return [], STAGED
+    if change.watch:
+        again = f"git update-index {change.watch} {shlex.quote(path)}"
+        return [], f"git was told not to look at it: {again}"
     earlier = [(0.0, version) for version in versions[:-1]]
     if not policy.people and last.agent is None and not earlier:
         return [], ""

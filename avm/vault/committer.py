@@ -18,9 +18,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from avm.base.config import Config
-from avm.vault import recovery
+from avm.vault import index_file, recovery
 from avm.vault.authors import Authors
 from avm.vault.changes import Change, Group, Item, Policy, Wording, changes, decide, message
+from avm.vault.history import head
 from avm.vault.identity import Identity, agent_identity, person
 from avm.vault.location import Vault
 from avm.vault.locks import locked
@@ -112,7 +113,7 @@ class Committer:
     def waiting(self) -> Report:
         """What a commit would do now, without doing it: `waiting` holds every changed path."""
         entries, _ = self._authors.read()
-        found = changes(self._vault)
+        found = self._all_changes(head(self._vault), {entry.path for entry in entries})
         policy = Policy(self._config.clock.timestamp(), 0, 0, people=self._takes_people())
         decision = decide(found, entries, lambda change: None, policy)
         ripe = {item.path for group in decision.groups for item in group.items}
@@ -149,7 +150,7 @@ class Committer:
         if journalled or policy.within is not None:
             found = changes_of(self._vault, self._git(), before.oid, sorted(names))
         else:
-            found = changes(self._vault)
+            found = self._all_changes(before.oid, journal)
         decision = decide(found, entries, self._stamp, policy)
         report = Report(waiting=dict(decision.waiting))
         clean = journal - {change.path for change in found}
@@ -164,6 +165,12 @@ class Committer:
         begun = {item.path for item in items if item.blob is not None and item.path not in done}
         self._authors.settle(done, size, begun)
         return report
+
+    def _all_changes(self, head: str | None, journal: Collection[str]) -> list[Change]:
+        """What differs, also where git was told not to look and a door of AVM's wrote."""
+        unwatched = sorted(index_file.unwatched(self._vault, journal)) if journal else []
+        more = changes_of(self._vault, self._git(), head, unwatched) if unwatched else []
+        return changes(self._vault) + more
 
     def _stashed(self, head: str | None, names: Collection[str]) -> set[str]:
         """Those of `names`, which are as HEAD has them, of which the person stashed a version: it

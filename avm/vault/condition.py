@@ -50,8 +50,9 @@ def cannot_open(vault: Vault) -> str | None:
 
 
 def is_bare(vault: Vault) -> bool:
-    """Whether the configuration says that there is no work tree."""
-    return git.config_value(vault.root, "--type=bool", "--get", "core.bare") == "true"
+    """Whether the configuration says that there is no work tree. It does not speak of a linked one
+    of a bare repository."""
+    return git.output(vault.root, "rev-parse", "--is-bare-repository") == "true"
 
 
 def is_text_kept(vault: Vault) -> bool:

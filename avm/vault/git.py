@@ -24,7 +24,14 @@ POINTERS = (
     "GIT_COMMON_DIR",
     "GIT_PREFIX",
     "GIT_NAMESPACE",
+    "GIT_SHALLOW_FILE",
+    "GIT_GRAFT_FILE",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_QUARANTINE_PATH",
 )
+#: Variables that change what a path on a command line means.
+_PATHSPECS = ("GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS")
+_NOT_OURS = frozenset((*POINTERS, *_PATHSPECS))
 _SHA256_DIGITS = 64
 _MISSING = "the git program is not installed: apt install git"
 _POLL_SECONDS = 0.05
@@ -58,7 +65,7 @@ def run(
     except FileNotFoundError:
         raise RepositoryError(_MISSING) from None
     if check and done.returncode != 0:
-        raise RepositoryError(f"git {args[0]} in {folder}: {last_line(done.stderr)}")
+        raise RepositoryError(f"git {_verb(args)} in {folder}: {last_line(done.stderr)}")
     return done
 
 
@@ -87,8 +94,7 @@ def run_low(folder: Path, args: Sequence[str], halt: Callable[[], bool]) -> bool
     with child:
         said, ended = _until_halted(child, halt)
     if ended and child.returncode != 0:
-        verb = next(word for word in args if word != "-c" and "=" not in word)
-        raise RepositoryError(f"git {verb} in {folder}: {last_line(said)}")
+        raise RepositoryError(f"git {_verb(args)} in {folder}: {last_line(said)}")
     return ended
 
 
@@ -120,8 +126,13 @@ def _command(args: Sequence[str]) -> list[str]:
     return ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false", *args]
 
 
+def _verb(args: Sequence[str]) -> str:
+    """git's command among its arguments, behind what is said of git itself."""
+    return next((w for w in args if not w.startswith("-") and "=" not in w), args[0])
+
+
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
-    environ = {name: value for name, value in os.environ.items() if name not in POINTERS}
+    environ = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
     fixed = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     return environ | fixed | dict(more or {})
 

@@ -41,6 +41,14 @@ def is_ancestor(vault: Vault, old: str, new: str) -> bool:
     return done.returncode == 0
 
 
+def cut_off(vault: Vault) -> frozenset[str]:
+    """The commits at which a shallow clone ends: git has nothing of what was before them."""
+    try:
+        return frozenset((vault.common_dir / "shallow").read_text().split())
+    except FileNotFoundError:
+        return frozenset()
+
+
 def path_histories(vault: Vault, new: str, old: str | None = None) -> dict[str, PathHistory | None]:
     """The newest change of each path in `old..new` (all of `new` if None); None: it was deleted.
 

@@ -2,7 +2,7 @@
 
 git itself reads the whole index to say what stands at one path, some 3 ms at 10,000 files and a
 process besides; a commit of one memory asks twice. So a few paths are looked up in the file's bytes
-(gitformat-index(5), versions 2 and 3); in any other index, and for many paths, git is asked.
+(gitformat-index(5), versions 2 and 3, SHA-1); in any other index, and for many paths, git is asked.
 """
 
 from __future__ import annotations
@@ -25,7 +25,17 @@ _TIMES = 24
 _CHECKSUM = 20
 _MODES = (0o100644, 0o100755, 0o120000, 0o160000)
 _EXTENDED = 0x4000
+_ASSUMED = 0x8000
+#: Among the flags that an extended entry has more.
+_SKIPPED = 0x4000
+_MORE_FLAGS = struct.Struct(">H")
+#: What takes the flags off again, by the letter that git shows for them.
+_WATCH_AGAIN = {"h": "--no-assume-unchanged", "S": "--no-skip-worktree"}
 _NAME_LENGTH = 0x0FFF
+
+
+#: How git shows an entry: a letter (H; h and S where it was told not to look), blob and stage.
+_Row = tuple[str, Blob, int]
 
 
 def entries(vault: Vault, index: Path, names: Collection[str]) -> dict[str, list[tuple[Blob, int]]]:
@@ -33,21 +43,37 @@ def entries(vault: Vault, index: Path, names: Collection[str]) -> dict[str, list
 
     Raises RepositoryError if git cannot read it.
     """
-    if len(names) <= _MOST_LOOKUPS and _is_whole(vault):
+    found = _rows(vault, index, names)
+    return {name: [(blob, stage) for _, blob, stage in rows] for name, rows in found.items()}
+
+
+def unwatched(vault: Vault, names: Collection[str]) -> dict[str, str]:
+    """Those of `names` that git was told not to look at (`assume-unchanged`, `skip-worktree`), with
+    the option of `git update-index` that makes it look again. Raises RepositoryError.
+    """
+    found = _rows(vault, vault.git_index, names)
+    letters = {name: rows[0][0] for name, rows in found.items()}
+    return {
+        name: _WATCH_AGAIN[letter] for name, letter in letters.items() if letter in _WATCH_AGAIN
+    }
+
+
+def _rows(vault: Vault, index: Path, names: Collection[str]) -> dict[str, list[_Row]]:
+    if len(names) <= _MOST_LOOKUPS and _is_whole(vault) and _has_sha1(vault):
         found = _looked_up(index, names)
         if found is not None:
             return found
     few = names if len(names) <= _MOST_LOOKUPS else ()
-    args = ("--literal-pathspecs", "ls-files", "-s", "-z", "--", *few)
+    args = ("--literal-pathspecs", "ls-files", "-s", "-v", "-z", "--", *few)
     listed = git.run(vault.root, args, env={"GIT_INDEX_FILE": str(index)}).stdout
     wanted = set(names)
-    asked: dict[str, list[tuple[Blob, int]]] = {}
+    asked: dict[str, list[_Row]] = {}
     for line in listed.split(b"\0"):
         facts, _, raw = line.partition(b"\t")
         name = os.fsdecode(raw)
         if name in wanted:
-            mode, blob, stage = facts.decode().split(" ")
-            asked.setdefault(name, []).append(((blob, int(mode, 8)), int(stage)))
+            letter, mode, blob, stage = facts.decode().split(" ")
+            asked.setdefault(name, []).append((letter, (blob, int(mode, 8)), int(stage)))
     return asked
 
 
@@ -57,7 +83,16 @@ def _is_whole(vault: Vault) -> bool:
     return not shared and not (vault.git_dir / "info" / "sparse-checkout").exists()
 
 
-def _looked_up(index: Path, names: Collection[str]) -> dict[str, list[tuple[Blob, int]]] | None:
+def _has_sha1(vault: Vault) -> bool:
+    """Whether ids are as long as `_ENTRY` says; git takes the format from this file alone."""
+    try:
+        config = (vault.common_dir / "config").read_bytes()
+    except OSError:
+        return False
+    return b"objectformat" not in config.lower()
+
+
+def _looked_up(index: Path, names: Collection[str]) -> dict[str, list[_Row]] | None:
     """None if this index is not one whose bytes can be searched."""
     try:
         data = index.read_bytes()
@@ -72,12 +107,12 @@ def _looked_up(index: Path, names: Collection[str]) -> dict[str, list[tuple[Blob
         return None
     found = {}
     for name in names:
-        if stages := list(_stages(data, os.fsencode(name), version)):
-            found[name] = stages
+        if rows := list(_rows_of(data, os.fsencode(name), version)):
+            found[name] = rows
     return found
 
 
-def _stages(data: bytes, name: bytes, version: int) -> Iterator[tuple[Blob, int]]:
+def _rows_of(data: bytes, name: bytes, version: int) -> Iterator[_Row]:
     """The entries of one name. One is recognised by what stands before the name: aligned to eight
     bytes, a mode that exists, the name's own length."""
     at = data.find(name + b"\0")
@@ -89,5 +124,7 @@ def _stages(data: bytes, name: bytes, version: int) -> Iterator[tuple[Blob, int]
             mode, _, _, _, blob, flags = _ENTRY.unpack_from(data, start + _TIMES)
             fits = flags & _NAME_LENGTH == min(len(name), _NAME_LENGTH)
             if fits and mode in _MODES and bool(flags & _EXTENDED) == extended:
-                yield (blob.hex(), mode), flags >> 12 & 3
+                skipped = extended and _MORE_FLAGS.unpack_from(data, at - 2)[0] & _SKIPPED
+                letter = "S" if skipped else "h" if flags & _ASSUMED else "H"
+                yield letter, (blob.hex(), mode), flags >> 12 & 3
         at = data.find(name + b"\0", at + 1)

@@ -9,6 +9,7 @@ from avm.base.errors import RepositoryError
 from avm.base.paths import is_utf8
 from avm.vault.location import Vault
 from avm.vault.objects import Blob, Locked, Moved, Signature
+from avm.vault.objects_git import GitObjects
 
 _TREE_MODE = 0o040000
 #: Attributes that make git store other bytes than those on disk.
@@ -29,6 +30,7 @@ class Libgit2Objects:
     """The contract of avm.vault.objects.Objects. Not for use by several threads at once."""
 
     def __init__(self, vault: Vault) -> None:
+        self._vault = vault
         self._repo = open_repository(vault)
 
     def entries(self, commit: str | None, names: Collection[str]) -> dict[str, Blob]:
@@ -48,10 +50,23 @@ class Libgit2Objects:
 
     def ignored(self, names: Collection[str]) -> set[str]:
         """Those of `names` that git's rules ignore."""
-        return {name for name in names if is_utf8(name) and self._repo.path_is_ignored(name)}
+        import pygit2
+
+        try:
+            return {name for name in names if is_utf8(name) and self._repo.path_is_ignored(name)}
+        except pygit2.GitError:  # rules may stand in the index, and it cannot read this one
+            return GitObjects(self._vault).ignored(names)
 
     def is_verbatim(self, name: str) -> bool:
         """Whether git surely stores the bytes and the mode of this path as they are."""
+        import pygit2
+
+        try:
+            return self._has_no_conversion(name)
+        except pygit2.GitError:  # as above: a split or a sparse index
+            return False
+
+    def _has_no_conversion(self, name: str) -> bool:
         attribute, config = self._repo.get_attr, self._repo.config
         if "core.filemode" in config and not config.get_bool("core.filemode"):
             return False
@@ -99,7 +114,7 @@ class Libgit2Objects:
 
         try:
             if old is None:
-                self._repo.references.create(ref, new)
+                self._repo.create_reference(ref, new, message="commit (avm)")
                 return
             reference = self._repo.lookup_reference(ref)
             if str(reference.target) != old:

@@ -14,7 +14,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from avm.base import memory_file, paths
@@ -119,6 +119,9 @@ def changes_of(
             found.append(Change(name, "deleted", staged=False))
         elif blob_on_disk(vault, name, like=entries[0][0][0]) != entries[0][0]:
             found.append(Change(name, "changed", staged=False))
+    edited = {change.path for change in found if change.kind == "changed" and not change.staged}
+    watch = index_file.unwatched(vault, edited) if edited else {}
+    found = [replace(change, watch=watch.get(change.path, "")) for change in found]
     return found + (changes(vault, odd) if odd else [])
 
 

@@ -56,9 +56,12 @@ class Versions:
         if self._check(rel, raw):
             set_copy_aside(self._vault, rel)
             return True
-        stored = git.run(
-            self._vault.root, ("hash-object", "-w", f"--path={rel}", "--stdin"), stdin=raw
-        )
+        args = ("hash-object", "-w", f"--path={rel}", "--stdin")
+        stored = git.run(self._vault.root, args, stdin=raw, check=False)
+        if stored.returncode != 0:
+            # A filter fails, say: the text is not git's as it is, and no write is refused for that.
+            set_copy_aside(self._vault, rel)
+            return True
         blob = stored.stdout.decode().strip()
         if committed is not None and blob == committed[0]:
             return True  # but for what git converts, such as line ends

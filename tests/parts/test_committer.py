@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -11,11 +10,13 @@ from pathlib import Path
 import pytest
 from conftest import git, wait_for
 from vault_helpers import (
+    FORMATS,
     assert_clean,
     commit,
     committed,
     content,
     head,
+    make,
     note,
     private,
     put,
@@ -27,22 +28,15 @@ from avm.base.clock import Clock
 from avm.base.config import Config
 from avm.vault.authors import Authors
 from avm.vault.committer import Committer
-from avm.vault.init import adopt, make
+from avm.vault.init import adopt
 from avm.vault.location import Vault, open_vault
 
 PAT = "Pat Person <pat@example.org>"
 
 
-@pytest.fixture(params=["libgit2", "git"])
-def vault(request: pytest.FixtureRequest, tmp_path: Path) -> Vault:
-    """One whose objects are read and written through libgit2, one only the git program can open."""
-    made = make(tmp_path / "v")
-    if request.param == "git":
-        shutil.rmtree(made.git_dir)
-        git(made.root, "init", "--quiet", "--object-format=sha256")
-        git(made.root, "add", ".")
-        git(made.root, "commit", "--quiet", "--message=Start an AVM vault")
-    return made
+@pytest.fixture(params=FORMATS)
+def vault(tmp_path: Path, request: pytest.FixtureRequest) -> Vault:
+    return make(tmp_path / "v", request.param)
 
 
 def changed_in(root: Path, rev: str = "HEAD") -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import git, wait_for
 from vault_helpers import (
+    FORMATS,
     assert_clean,
     assert_sound,
     commit,
@@ -35,9 +36,9 @@ from avm.vault.location import Vault
 from avm.vault.repository import busy_with
 
 
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return used_vault(tmp_path / "v")
+@pytest.fixture(params=FORMATS)
+def vault(tmp_path: Path, request: pytest.FixtureRequest) -> Vault:
+    return used_vault(tmp_path / "v", request.param)
 
 
 def staged(vault: Vault) -> tuple[str, str]:

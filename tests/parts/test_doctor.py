@@ -183,7 +183,7 @@ def hidden_left(avm: AVM) -> None:
 
 def text_kept(avm: AVM) -> None:
     put(avm, "memory/shared/draft.md", "draft")
-    keep_text(avm.store.vault, "memory/shared/draft.md")
+    keep_text(avm.store.vault, "memory/shared/draft.md", lambda rel, raw: None)
 
 
 def file_rescued(avm: AVM) -> None:

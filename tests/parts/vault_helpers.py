@@ -17,18 +17,33 @@ from avm.api import doctor
 from avm.api.checks import CHECKS
 from avm.base import atomic
 from avm.base.config import Config
-from avm.vault import rescue
+from avm.vault import init, rescue
 from avm.vault.authors import Authors, Entry
 from avm.vault.committer import Committer, Report
-from avm.vault.init import make
-from avm.vault.location import Vault
+from avm.vault.location import Vault, open_vault
 
 AGENT = "akashi"
+#: Both ways to git's objects: libgit2 cannot open a SHA-256 repository, so the git program is used.
+FORMATS = ("sha1", "sha256")
 
 
-def used_vault(root: Path) -> Vault:
+def make(root: Path, object_format: str = "sha1") -> Vault:
+    """What `avm init` makes; or with other ids than it asks git for."""
+    if object_format == "sha1":
+        return init.make(root)
+    git(root.parent, "init", "-q", f"--object-format={object_format}", str(root))
+    for name, text in init._FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    init.exclude_temp_files(root)
+    git(root, "add", "--force", "--", *init._FILES)
+    git(root, "commit", "-qm", "Start an AVM vault")
+    return open_vault(root)
+
+
+def used_vault(root: Path, object_format: str = "sha1") -> Vault:
     """A vault with a memory of the person's and a file that is none, both committed."""
-    vault = make(root)
+    vault = make(root, object_format)
     put(vault, "memory/shared/mine.md", "one\ntwo\nthree\n")
     put(vault, "work.txt", "base\n")
     git(vault.root, "add", ".")

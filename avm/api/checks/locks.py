@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from avm.api.checks.finding import Check, Finding
 from avm.api.view import View
 from avm.vault import condition
-from avm.vault.locks import locked
 
 #: git holds its locks for moments; a long rebase or gc for minutes.
 _OLD_SECONDS = 600
@@ -29,13 +28,9 @@ def _unfinished(view: View) -> Iterator[Finding]:
     journal = condition.unfinished_commit(vault)
     if journal is None:
         return
-
-    def fix() -> None:
-        with locked(condition.commit_mutex(vault)):
-            view.store.committer.recover()
-
     what = "a commit of AVM's was cut short, its process is gone"
-    yield Finding(str(journal), what, "the next commit finishes or undoes it", fix)
+    mend = "the next commit finishes or undoes it"
+    yield Finding(str(journal), what, mend, view.store.committer.recover)
 
 
 CHECKS = (
