@@ -19,7 +19,7 @@ from pathlib import Path
 
 from avm.base.config import Config
 from avm.vault import index_file, recovery
-from avm.vault.authors import Authors
+from avm.vault.authors import Authors, Entry
 from avm.vault.changes import Change, Group, Item, Policy, Wording, changes, decide, message
 from avm.vault.history import head
 from avm.vault.identity import Identity, agent_identity, person
@@ -145,6 +145,7 @@ class Committer:
         person may have staged what was free a moment ago."""
         before = RepositoryState.read(self._vault)
         entries, size = self._authors.read()
+        entries = self._still_there(entries)
         journal = {entry.path for entry in entries}
         names = journal if policy.within is None else set(policy.within)
         if journalled or policy.within is not None:
@@ -165,6 +166,13 @@ class Committer:
         begun = {item.path for item in items if item.blob is not None and item.path not in done}
         self._authors.settle(done, size, begun)
         return report
+
+    def _still_there(self, entries: list[Entry]) -> list[Entry]:
+        """`entries` without versions whose text is gone: `git gc --prune=now` takes what nothing
+        points at, and that must hold up nothing else."""
+        blobs = {entry.blob for entry in entries if entry.blob}
+        lost = self._git().lost(blobs) if blobs else ()
+        return [entry for entry in entries if entry.blob not in lost] if lost else entries
 
     def _all_changes(self, head: str | None, journal: Collection[str]) -> list[Change]:
         """What differs, also where git was told not to look and a door of AVM's wrote."""

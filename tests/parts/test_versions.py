@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import git
-from vault_helpers import assert_clean, commit, content
+from vault_helpers import FORMATS, assert_clean, commit, content, make
 
 from avm import AVM
 from avm.vault.git import blob_id
@@ -165,3 +165,15 @@ def test_a_committed_text_whose_line_ends_git_converts_is_no_version(tmp_path: P
         avm.agent_memory("akashi").write(REL, b"by akashi\r\n")
         report = commit(vault)
         assert (len(report.commits), report.waiting) == (1, {})
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_version_that_git_pruned_holds_up_nothing(tmp_path: Path, form: str) -> None:
+    vault = make(tmp_path / "v", form)
+    with AVM(vault.root, semantic="off") as avm:
+        avm.agent_memory("akashi").write(REL, "one\n")
+        avm.agent_memory("bob").write(REL, "two\n")
+        git(vault.root, "gc", "--quiet", "--prune=now")
+        assert len(commit(vault).commits) == 1
+        assert told(avm) == ["bob: remember: both"]
+        assert_clean(vault)
