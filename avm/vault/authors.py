@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -56,7 +56,13 @@ class Authors:
         except FileNotFoundError:
             return [], 0
         size = data.rfind(b"\n") + 1
-        return [entry for entry in map(_parse, data[:size].splitlines()) if entry], size
+        return list(_entries(data[:size])), size
+
+    def after(self, read_size: int) -> list[Entry]:
+        """The entries that were appended after the first `read_size` bytes, oldest first."""
+        if self.size() <= read_size:
+            return []
+        return list(_entries(self._file.read_bytes()[read_size:]))
 
     def open_version(self, path: str) -> Entry | None:
         """The newest write to `path` that is in no commit and no earlier version, if there is one.
@@ -75,7 +81,7 @@ class Authors:
                 self._seen, self._open = (0, 0), {}
                 return None
             whole = data.rfind(b"\n") + 1
-            for entry in filter(None, map(_parse, data[:whole].splitlines())):
+            for entry in _entries(data[:whole]):
                 if entry.blob is None:
                     self._open[entry.path] = entry
                 else:
@@ -113,6 +119,10 @@ class Authors:
                 else:
                     kept.append(line)
             atomic.replace(self._file, b"".join(reversed(kept)) + data[read_size:])
+
+
+def _entries(data: bytes) -> Iterator[Entry]:
+    return (entry for entry in map(_parse, data.splitlines()) if entry)
 
 
 def _parse(line: bytes) -> Entry | None:

@@ -158,7 +158,7 @@ class Committer:
         report.waiting |= dict.fromkeys(self._stashed(before.oid, clean & names), _STASHED)
         done = (journal & names) - set(report.waiting)
         if decision.groups:
-            refused = self._commit_groups(decision.groups, before, wording, report)
+            refused = self._commit_groups(decision.groups, before, size, wording, report)
             report.waiting |= refused
             done -= set(refused)
         # What does not wait is committed, was clean, or is an editor's file that never will be.
@@ -206,10 +206,12 @@ class Committer:
         self,
         groups: Sequence[Group],
         before: RepositoryState,
+        read_size: int,
         wording: Wording,
         report: Report,
     ) -> dict[str, str]:
-        """One try: prepare, lock, check, move, rename. `before`: the state the groups are from.
+        """One try: prepare, lock, check, move, rename. `before`: the state the groups are from,
+        `read_size`: as much of the journal.
 
         Adds the commits to the report; returns the paths that git could not add, each with the
         reason. Raises Moved, Locked or _AtWork.
@@ -221,6 +223,8 @@ class Committer:
         try:
             stager = Stager(self._vault, objects, self._check)
             prepared = self._prepare(stager, items, committed)
+            if self._is_written_by_another(groups, read_size):
+                raise Moved  # what was read may be that one's
 
             def write(staged: Staged) -> list[str]:
                 return self._write_commits(before.oid, groups, staged, committed, wording)
@@ -249,6 +253,17 @@ class Committer:
         finally:
             copy.unlink(missing_ok=True)
             recovery.forget(self._vault)
+
+    def _is_written_by_another(self, groups: Sequence[Group], read_size: int) -> bool:
+        """Whether another than a path's author has begun to write it since the journal was read.
+
+        Who writes notes the version before first, so that this shows before the new bytes do.
+        """
+        author = {item.path: group.agent for group in groups for item in group.items}
+        return any(
+            entry.path in author and (entry.blob or entry.agent != author[entry.path])
+            for entry in self._authors.after(read_size)
+        )
 
     @contextlib.contextmanager
     def _index_locked(self, copy: Path) -> Iterator[None]:

@@ -11,6 +11,8 @@ from conftest import git
 from vault_helpers import FORMATS, assert_clean, commit, content, make
 
 from avm import AVM
+from avm.base.config import Config
+from avm.vault.committer import Committer
 from avm.vault.git import blob_id
 from avm.vault.init import adopt
 
@@ -177,3 +179,18 @@ def test_a_version_that_git_pruned_holds_up_nothing(tmp_path: Path, form: str) -
         assert len(commit(vault).commits) == 1
         assert told(avm) == ["bob: remember: both"]
         assert_clean(vault)
+
+
+def test_what_another_writes_while_a_commit_is_made_is_not_the_first_one_s(avm: AVM) -> None:
+    avm.agent_memory("akashi").write("memory/shared/a.md", "read first\n")
+    avm.agent_memory("akashi").write(REL, "by akashi\n")
+
+    def check(rel: str, raw: bytes) -> None:
+        """Called when a file was read: of two, the other has still to be."""
+        if rel.endswith("a.md") and avm.read(REL) == "by akashi\n":
+            avm.agent_memory("bob").write(REL, "by bob\n")
+
+    Committer(avm.store.vault, Config(), check).commit(now=True)
+    assert told(avm, REL) == ["akashi: remember: both", "bob: edit: both"]
+    assert content(avm.store.vault.root, REL, "HEAD~1") == b"by akashi\n"
+    assert_clean(avm.store.vault)
