@@ -41,7 +41,8 @@ class Authors:
     def __init__(self, vault: Vault) -> None:
         self._file: Path = vault.own_state / "authors.jsonl"
         self._guard = threading.Lock()
-        self._seen: tuple[int, int] = (0, 0)  # inode and size of what `_open` was read from
+        self._seen = 0  # the size of what `_open` was read from, and the last line of that
+        self._last = b""
         self._open: dict[str, Entry] = {}
 
     def record(self, entry: Entry, *, fsync: bool = False) -> None:
@@ -72,22 +73,33 @@ class Authors:
         with self._guard:
             try:
                 with self._file.open("rb") as file:
-                    status = os.fstat(file.fileno())
-                    inode, size = self._seen
-                    if status.st_ino != inode or status.st_size < size:
-                        size, self._open = 0, {}
-                    data = os.pread(file.fileno(), status.st_size - size, size)
+                    data = self._appended(file.fileno())
             except FileNotFoundError:
-                self._seen, self._open = (0, 0), {}
+                self._seen, self._last, self._open = 0, b"", {}
                 return None
-            whole = data.rfind(b"\n") + 1
-            for entry in _entries(data[:whole]):
+            whole = data[: data.rfind(b"\n") + 1]
+            for entry in _entries(whole):
                 if entry.blob is None:
                     self._open[entry.path] = entry
                 else:
                     self._open.pop(entry.path, None)
-            self._seen = (status.st_ino, size + whole)
+            if whole:
+                self._seen += len(whole)
+                self._last = whole.splitlines(keepends=True)[-1]
             return self._open.get(path)
+
+    def _appended(self, fd: int) -> bytes:
+        """What the journal holds beyond what was seen; all of it if it was settled since.
+
+        Inode and size do not tell: the file system gives a number again that has become free.
+        """
+        size, before = os.fstat(fd).st_size, len(self._last)
+        if size >= self._seen:
+            data = os.pread(fd, size - self._seen + before, self._seen - before)
+            if data.startswith(self._last):
+                return data[before:]
+        self._seen, self._last, self._open = 0, b"", {}
+        return os.pread(fd, size, 0)
 
     def size(self) -> int:
         """The journal's size in bytes: 0 when nothing waits, else it tells whether it moved."""
