@@ -326,10 +326,7 @@ class Stager:
         in; without that call they go."""
         real = self._vault.common_dir / "objects"
         folder = self._vault.git_state / QUARANTINE
-        known = folder / "info" / "alternates"
-        if not known.exists():
-            known.parent.mkdir(parents=True, exist_ok=True)
-            known.write_text(f"{real}\n", "utf-8", "surrogateescape")
+        folder.mkdir(parents=True, exist_ok=True)
 
         def keep() -> None:
             # A pack's index comes last: with it the pack counts.
@@ -339,24 +336,30 @@ class Stager:
                 os.replace(place, target)
 
         try:
-            yield {"GIT_OBJECT_DIRECTORY": str(folder)}, keep
+            yield (
+                {
+                    "GIT_OBJECT_DIRECTORY": str(folder),
+                    "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(str(real)),
+                },
+                keep,
+            )
         finally:
             empty_quarantine(self._vault)
 
 
 def empty_quarantine(vault: Vault) -> None:
     """Remove what was put aside and not taken in."""
-    folder = vault.git_state / QUARANTINE
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(folder):
-            if name != "info":
-                shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.rmtree(vault.git_state / QUARANTINE, ignore_errors=True)
 
 
 def _objects_in(folder: Path) -> Iterator[Path]:
-    for below in folder.iterdir():
-        if below.name != "info":
-            yield from (place for place in below.rglob("*") if place.is_file())
+    return (place for place in folder.rglob("*") if place.is_file())
+
+
+def _quoted(place: str) -> str:
+    """A path in one of git's lists of paths, which colons separate."""
+    escaped = place.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 def mode_of(name: str, committed: Mapping[str, Blob]) -> int:
