@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from vault_helpers import assert_sound
 from avm import AVM
 from avm.base.errors import AccessError, NotFoundError, RepositoryError, UsageError
 from avm.vault import rescue
+from avm.vault.revert import reverted
 
 NOTE = "memory/shared/note.md"
 FRONT = "---\ntitle: Rule\nimportance: 0.9\n---\n"
@@ -306,6 +308,26 @@ def test_links_and_submodules_are_not_taken_back_as_text(avm: AVM) -> None:
     why = "a symbolic link or a submodule: use git revert"
     assert (done.changed, done.left) == ({}, {f"/{link}": why, f"/{module}": why})
     assert on_disk(avm, link) is None
+
+
+def test_a_commit_beside_it_takes_nothing_away_from_a_merge(avm: AVM) -> None:
+    save(avm, "a\nb\nc\n")
+    vault = avm.store.vault
+    ended = threading.Event()
+
+    def keep_recovering() -> None:
+        while not ended.is_set():
+            avm.store.committer.recover()
+
+    beside = threading.Thread(target=keep_recovering)
+    beside.start()
+    try:
+        for _ in range(10):
+            merged = reverted(vault, b"A\nx\nb\nC\n", b"a\nx\nb\nc\n", b"A\nx\nb\nc\n")
+            assert merged == b"a\nx\nb\nC\n"
+    finally:
+        ended.set()
+        beside.join()
 
 
 # purge
