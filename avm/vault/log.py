@@ -19,8 +19,12 @@ from avm.vault.location import Vault
 _RECORD = b"\x01"
 _FORMAT = "%x01%H%x00%P%x00%an%x00%ae%x00%ct%x00%s%x00%(trailers:key=Memory-Op,valueonly)"
 _FIELDS = 7
-#: Nothing a person configured may change what git prints, and no path is a pattern.
-_PLAIN = ("--literal-pathspecs", "-c", "log.follow=false", "-c", "log.showSignature=false")
+#: Nothing a person configured may change what git prints, and no path is a pattern. A `.mailmap`
+#: comes with a pull: nobody's commits become an agent's by it.
+_PLAIN = (
+    "--literal-pathspecs", "-c", "log.follow=false", "-c", "log.showSignature=false",
+    "-c", "log.showRoot=true", "-c", "log.mailmap=false",
+)  # fmt: skip
 _RAW = ("-z", "--raw", "--no-renames", "--no-abbrev", "--no-color")
 _LOG = ("--full-diff", "--no-diff-merges", "--no-notes", "--encoding=UTF-8", f"--format={_FORMAT}")
 _KINDS = {"A": "added", "D": "deleted"}
