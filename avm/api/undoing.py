@@ -170,13 +170,15 @@ class Undoing(Past):
         return first.when.timestamp() if first else None
 
     def _with_front(self, rel: str, raw: bytes) -> bytes:
+        from avm.vault.past import checked_out
+
         for commit in self.history(rel):
             if commit.path is None or commit.paths.get(commit.path) == "deleted":
                 continue
             entry = self.store.trees.entry(commit.hash, commit.path.lstrip("/"))
             if entry is None:
                 continue
-            old = self.store.trees.read(entry)
+            old = checked_out(self.store.vault, rel, entry.id)
             parts = memory_file.split(old)
             if parts.has_front:
                 start = memory_file.split(raw).body_start
@@ -237,10 +239,9 @@ class Undoing(Past):
         self, chosen: Iterable[Logged]
     ) -> tuple[dict[str, bytes | None], dict[str, str]]:
         """The content of each path without these commits, and the paths that stay and why."""
-        from avm.vault.objects import open_objects
+        from avm.vault.past import checked_out
         from avm.vault.revert import EditedSince, reverted
 
-        objects = open_objects(self.store.vault)
         now: dict[str, bytes | None] = {}
         conflicts: dict[str, str] = {}
         for one in chosen:
@@ -252,11 +253,12 @@ class Undoing(Past):
                 elif not touch.is_file:
                     conflicts[rel] = "a symbolic link or a submodule: use git revert"
                 if rel in conflicts:
+                    now.pop(rel, None)
                     continue
                 if rel not in now:
                     now[rel] = self._on_disk(rel)
                 before, after = (
-                    None if set(blob) == {"0"} else objects.read_blob(blob)
+                    None if set(blob) == {"0"} else checked_out(self.store.vault, rel, blob)
                     for blob in (touch.old, touch.new)
                 )
                 try:

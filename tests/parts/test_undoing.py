@@ -14,6 +14,7 @@ from vault_helpers import assert_sound
 from avm import AVM
 from avm.base.errors import AccessError, NotFoundError, RepositoryError, UsageError
 from avm.vault import rescue
+from avm.vault.init import adopt
 from avm.vault.revert import reverted
 
 NOTE = "memory/shared/note.md"
@@ -328,6 +329,29 @@ def test_a_commit_beside_it_takes_nothing_away_from_a_merge(avm: AVM) -> None:
     finally:
         ended.set()
         beside.join()
+
+
+@pytest.mark.parametrize("how", ["a filter", "line ends"])
+def test_what_git_converts_comes_back_as_it_stood_in_the_file(tmp_path: Path, how: str) -> None:
+    git(tmp_path, "init", "--quiet")
+    if how == "a filter":
+        git(tmp_path, "config", "filter.rot.clean", "tr a-y b-z")
+        git(tmp_path, "config", "filter.rot.smudge", "tr b-z a-y")
+        (tmp_path / ".git/info/attributes").write_text("memory/** filter=rot\n")
+    else:
+        git(tmp_path, "config", "core.autocrlf", "true")
+    adopt(tmp_path)
+    with AVM(tmp_path, semantic="off") as avm:
+        for text in ("---\r\ntitle: a\r\n---\r\none\r\n", "two\r\n"):
+            save(avm, text, agent="akashi")
+        akashi = avm.agent_memory("akashi")
+        akashi.undo()
+        assert avm.read_bytes(NOTE) == b"---\r\ntitle: a\r\n---\r\none\r\n"
+        akashi.restore(NOTE, "~1")
+        assert avm.read_bytes(NOTE) == b"two\r\n" == akashi.show(NOTE)
+        akashi.restore_meta(NOTE)
+        assert avm.read_bytes(NOTE) == b"---\r\ntitle: a\r\n---\r\ntwo\r\n"
+        assert git(tmp_path, "status", "--porcelain") == ""
 
 
 # purge
