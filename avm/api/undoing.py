@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
@@ -93,7 +93,10 @@ class Undoing(Past):
         if not dry_run and changed:
             for rel, data in changed.items():
                 self.store.put(rel, data, own, "undo")
-            subject, trailers = _subject(chosen, writer), [f"Undoes: {one}" for one in hashes]
+            subject, trailers = (
+                _subject(chosen, writer, changed),
+                [f"Undoes: {one}" for one in hashes],
+            )
             report = self._commit_within(changed, subject, trailers)
             left |= {paths.display(rel): f"not committed: {r}" for rel, r in report.waiting.items()}
         return Undone(hashes, did, left, dry_run)
@@ -292,10 +295,14 @@ def _verb(old: bytes | None, new: bytes | None) -> str:
     return "brought back" if old is None else "changed back"
 
 
-def _subject(chosen: list[Logged], writer: str | None) -> str:
-    if len(chosen) == 1:
+def _subject(chosen: list[Logged], writer: str | None, changed: Collection[str]) -> str:
+    if len(chosen) > 1:
+        return f"undo: {len(chosen)} commits" + (f" of {writer}" if writer else "")
+    if chosen[0].paths.keys() <= set(changed):
         return f"undo: {chosen[0].subject}"
-    return f"undo: {len(chosen)} commits" + (f" of {writer}" if writer else "")
+    # That subject may name what not everybody may see who sees this commit.
+    names = [paths.printable(paths.stem_of(rel)) for rel in changed]
+    return f"undo: {names[0]}" if len(names) == 1 else f"undo: {len(names)} memories"
 
 
 def _quoted(name: str) -> str:

@@ -331,6 +331,22 @@ def test_a_commit_beside_it_takes_nothing_away_from_a_merge(avm: AVM) -> None:
         beside.join()
 
 
+@pytest.mark.parametrize("who", ["akashi", None])
+def test_an_undo_names_nothing_that_others_may_not_see(avm: AVM, who: str | None) -> None:
+    root, private = avm.store.vault.root, "memory/private/bob/plan.md"
+    for rel in (NOTE, private):
+        (root / rel).parent.mkdir(parents=True, exist_ok=True)
+        (root / rel).write_text("one\n")
+    git(root, "add", ".")
+    its = ("-c", "user.name=akashi", "-c", "user.email=akashi@agents.avm.invalid")
+    git(root, *its, "commit", "-qm", "What bob plans")
+    commit = git(root, "rev-parse", "HEAD")
+    (root / private).write_text("edited since\n")
+    avm.view(who).undo(commit=commit)
+    told = avm.agent_memory("akashi").log(NOTE)
+    assert [entry.subject for entry in told] == ["undo: note", "remember: note"]
+
+
 @pytest.mark.parametrize("how", ["a filter", "line ends"])
 def test_what_git_converts_comes_back_as_it_stood_in_the_file(tmp_path: Path, how: str) -> None:
     git(tmp_path, "init", "--quiet")
