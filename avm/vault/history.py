@@ -82,7 +82,7 @@ def _raw_log(vault: Vault, span: str) -> Iterator[tuple[int, str, str, str, str]
     args = ("log", "-z", "--raw", "--no-abbrev", "--find-renames=100%", "--format=%x01%at", span)
     done = git.run(vault.root, (*args, "--"), check=False)
     if done.returncode != 0:
-        reason = done.stderr.decode("utf-8", "replace").strip()
+        reason = git.last_line(done.stderr)
         raise RepositoryError(f"git log {span} in {vault.root}: {reason}")
     time = 0
     fields = iter(done.stdout.split(b"\0"))
