@@ -104,6 +104,9 @@ def branch(vault: Vault) -> tuple[str, str | None]:
 
 def stashes(vault: Vault) -> list[str]:
     """The commits that hold what the person stashed, newest first."""
+    if (vault.common_dir / "reftable").is_dir():
+        args = ("log", "--walk-reflogs", "--format=%H", "refs/stash", "--")
+        return git.run(vault.root, args, check=False).stdout.decode().split()
     try:
         log = (vault.common_dir / "logs" / "refs" / "stash").read_text("utf-8", "replace")
     except FileNotFoundError:

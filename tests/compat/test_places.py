@@ -606,3 +606,18 @@ def test_what_the_person_is_in_the_middle_of_with_reftable(tmp_path: Path, opera
     with AVM(root, semantic="off") as avm:
         assert len(avm.commit().commits) == 1
     git(root, "fsck", "--no-progress")
+
+
+@pytest.mark.parametrize("place_of", [an_adopted_repository, reftable], ids=["files", "reftable"])
+def test_what_is_stashed_keeps_its_author(tmp_path: Path, place_of: Place) -> None:
+    root = place_of(tmp_path, pytest.MonkeyPatch())
+    with AVM(root, semantic="off") as avm:
+        akashi = avm.agent_memory("akashi")
+        rule = akashi.remember("RSI", title="rule").path
+        avm.commit()
+        akashi.write(rule, "changed\n")
+        git(root, "stash", "-q")
+        assert avm.commit().waiting == {rule.lstrip("/"): "in your stash: git stash pop"}
+        git(root, "stash", "pop", "-q")
+        assert len(avm.commit().commits) == 1
+        assert [commit.author for commit in akashi.history(rule)] == ["akashi", "akashi"]
