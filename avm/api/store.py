@@ -200,7 +200,7 @@ class Store:
         Moves an expired memory aside, wherever it is; keeps text in `memory/` that no commit holds.
         What is written in here has its entry in the journal before another process writes over it.
         """
-        if not files.is_below_memory(rel) or files.regular_file(self.vault, rel) is None:
+        if not files.is_below_memory(rel):
             self.before_change(rel, agent, leaving=leaving)
             yield
             return

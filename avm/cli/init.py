@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from avm.base import config
-from avm.cli.door import Door, shared
+from avm.cli.door import Door, shared, warn
 from avm.vault import init
+from avm.vault.network import unsafe_because
 
 
 @click.command("init")
@@ -34,3 +35,5 @@ def command(door: Door, path: str | None, undo: bool) -> None:
         "found": f"{vault.root} is a vault already\n",
     }
     door.result({"vault": str(vault.root), "did": how}, lines[how])
+    if why := unsafe_because(vault.state_dir):
+        warn(f"{vault.root}: {why}; set AVM_STATE_DIR to a local folder")

@@ -7,16 +7,15 @@ is looked at again, in a journal of lines in the vault's own state: it is nobody
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from avm.base import paths, secrets
 from avm.base.secrets import Finding
+from avm.vault import journal
 from avm.vault.git import blob_id
 from avm.vault.location import Vault
-from avm.vault.locks import locked
 
 #: A file's first megabyte is looked at, as of its text the first megabyte is indexed: what a pull
 #: brings may be long, and made to be slow.
@@ -28,7 +27,6 @@ class Allowed:
 
     def __init__(self, vault: Vault) -> None:
         self._file: Path = vault.own_state / "allowed.jsonl"
-        self._lock: Path = vault.own_state / "allowed.lock"
         self._read: tuple[tuple[int, int] | None, frozenset[str]] = (None, frozenset())
 
     def allow(self, rel: str, raw: bytes, findings: Sequence[Finding]) -> None:
@@ -36,12 +34,7 @@ class Allowed:
         if self.is_allowed(raw):
             return
         rules = sorted({finding.rule for finding in findings})
-        line = json.dumps({"blob": blob_id(raw), "path": rel, "rules": rules}) + "\n"
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with locked(self._lock), self._file.open("a+b") as journal:
-            if journal.tell() and os.pread(journal.fileno(), 1, journal.tell() - 1) != b"\n":
-                line = "\n" + line  # after a line that a kill cut short
-            journal.write(line.encode())
+        journal.append(self._file, {"blob": blob_id(raw), "path": rel, "rules": rules})
 
     def is_allowed(self, raw: bytes) -> bool:
         """Whether exactly these bytes were allowed."""

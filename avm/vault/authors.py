@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from avm.base import atomic
+from avm.vault import journal
 from avm.vault.location import Vault
 from avm.vault.locks import locked
 
@@ -39,22 +40,14 @@ class Authors:
 
     def __init__(self, vault: Vault) -> None:
         self._file: Path = vault.own_state / "authors.jsonl"
-        self._lock: Path = vault.own_state / "authors.lock"
         self._guard = threading.Lock()
         self._seen: tuple[int, int] = (0, 0)  # inode and size of what `_open` was read from
         self._open: dict[str, Entry] = {}
 
     def record(self, entry: Entry, *, fsync: bool = False) -> None:
         """Append one entry."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({k: v for k, v in asdict(entry).items() if k != "blob" or v}) + "\n"
-        with locked(self._lock), self._file.open("a+b") as journal:
-            if journal.tell() and os.pread(journal.fileno(), 1, journal.tell() - 1) != b"\n":
-                line = "\n" + line  # after a line that a kill cut short
-            journal.write(line.encode())
-            journal.flush()
-            if fsync:
-                os.fsync(journal.fileno())
+        record = {name: value for name, value in asdict(entry).items() if name != "blob" or value}
+        journal.append(self._file, record, fsync=fsync)
 
     def read(self) -> tuple[list[Entry], int]:
         """All entries, oldest first, and the size in bytes of what was read."""
@@ -72,12 +65,12 @@ class Authors:
         """
         with self._guard:
             try:
-                with self._file.open("rb") as journal:
-                    status = os.fstat(journal.fileno())
+                with self._file.open("rb") as file:
+                    status = os.fstat(file.fileno())
                     inode, size = self._seen
                     if status.st_ino != inode or status.st_size < size:
                         size, self._open = 0, {}
-                    data = os.pread(journal.fileno(), status.st_size - size, size)
+                    data = os.pread(file.fileno(), status.st_size - size, size)
             except FileNotFoundError:
                 self._seen, self._open = (0, 0), {}
                 return None
@@ -104,7 +97,7 @@ class Authors:
         """
         if not done and not begun:
             return
-        with locked(self._lock):
+        with locked(journal.lock_of(self._file)):
             try:
                 data = self._file.read_bytes()
             except FileNotFoundError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from avm.base import paths
 from avm.base.errors import NotFoundError
-from avm.vault import files, git
+from avm.vault import files, git, journal
 from avm.vault.location import Vault
 
 if TYPE_CHECKING:
@@ -62,9 +62,7 @@ def _renew(vault: Vault, rel: str, blob: str) -> None:
 
 def note_kept(vault: Vault, rel: str, blob: str) -> None:
     """Name a blob in `kept.jsonl`."""
-    vault.own_state.mkdir(parents=True, exist_ok=True)
-    with kept_file(vault).open("a") as log:
-        log.write(json.dumps({"path": rel, "blob": blob, "at": time.time()}) + "\n")
+    journal.append(kept_file(vault), {"path": rel, "blob": blob, "at": time.time()})
 
 
 def kept_file(vault: Vault) -> Path:

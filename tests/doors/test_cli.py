@@ -85,6 +85,14 @@ def test_init_makes_finds_adopts_and_takes_back() -> None:
     fails(5, ".gitconfig is not a folder", "init", ".gitconfig")
 
 
+def test_init_warns_of_a_folder_that_is_synced_to_a_cloud() -> None:
+    place = Path.home() / "Dropbox" / "vault"
+    done = run_avm("init", str(place))
+    assert (done.returncode, done.stdout) == (0, f"{place} is a new vault\n")
+    assert "synced to Dropbox" in done.stderr and "AVM_STATE_DIR" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_remember_every_option(vault: Path) -> None:
     options = [
         "--title", "NVDA: rule", "--importance", "0.8", "--tag", "nvda", "--tag", "#risk,fx",

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 from conftest import git, wait_for
-from vault_helpers import assert_clean, assert_sound, commit, private, put, remember
+from vault_helpers import assert_clean, assert_sound, commit, keep_text, private, put, remember
 
 from avm.vault import git as git_program
 from avm.vault import housekeeping
 from avm.vault.housekeeping import Housekeeper, has_path_filters, kept_ref, lacks_path_filters
 from avm.vault.init import make
 from avm.vault.location import Vault, open_vault
-from avm.vault.rescue import keep_text, kept
+from avm.vault.rescue import kept
 
 DAY = 86_400
 

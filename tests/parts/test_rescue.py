@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 from conftest import git
-from vault_helpers import commit, private, put, remember
+from vault_helpers import commit, keep_text, private, put, remember
 
 from avm import AVM
-from avm.vault import rescue
 from avm.vault.init import make
 from avm.vault.location import Vault, open_vault
 from avm.vault.rescue import set_aside
@@ -28,11 +27,6 @@ def kept(vault: Vault) -> list[dict[str, object]]:
     """The records of `kept.jsonl`."""
     file = vault.own_state / "kept.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def keep_text(vault: Vault, rel: str) -> None:
-    """Keep it, whatever it holds."""
-    rescue.keep_text(vault, rel, lambda rel, raw: None)
 
 
 def blob(vault: Vault, name: object) -> bytes:

@@ -17,7 +17,7 @@ from avm.api import doctor
 from avm.api.checks import CHECKS
 from avm.base import atomic
 from avm.base.config import Config
-from avm.vault import init
+from avm.vault import init, rescue
 from avm.vault.authors import Authors, Entry
 from avm.vault.committer import Committer, Report
 from avm.vault.location import Vault, open_vault
@@ -78,6 +78,11 @@ def remember(
     atomic.replace(place, data)
     note(vault, rel, agent, op)
     return place
+
+
+def keep_text(vault: Vault, rel: str) -> None:
+    """Keep the text of `rel` as a blob, whatever it holds."""
+    rescue.keep_text(vault, rel, lambda rel, raw: None)
 
 
 def private(name: str, agent: str = AGENT) -> str:
