@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -79,11 +80,18 @@ def test_daemon_returns_when_the_mount_answers_and_holds_no_pipe(
 
 def test_help_tells_every_node_and_its_examples_work(mount: Mount) -> None:
     text = mount.ask(":help")
-    (mount.shared / "rsi_rule.md").write_text("# RSI\n")
-    asked = [line.split("'")[1] for line in text.splitlines() if line.startswith("    cat '")]
+    for number in range(4):  # long enough ago, as far as git knows, for every example of a time
+        (mount.shared / "rsi_rule.md").write_text(f"# RSI\n{number}\n")
+        done = run_avm("commit", cwd=mount.vault, AVM_CLOCK=f"2026-10-31T10:00:0{number}Z")
+        assert done.stdout == "1 commit\n"
+    asked = re.findall(r"^    (cat|ls) '(.*)'$", text, re.MULTILINE)
     assert len(asked) >= 10
-    for name in asked:
-        assert (mount.shared / name).read_text(), name
+    head = git(mount.vault, "rev-parse", "HEAD")
+    for how, name in asked:
+        if how == "ls":
+            assert "memory" in os.listdir(mount.point / name.replace("4f2c1e", head)), name
+        else:
+            assert (mount.shared / name).read_text(), name
 
 
 # What may be mounted where

@@ -29,7 +29,8 @@ def render(view: View, rel: str, arguments: Mapping[str, str]) -> str:
         for name, what in node.parameters.items():
             form = f"{name.upper()}: " if name == node.value else f"{name}="
             parts.append(f"    {form}{what}\n")
-        parts += [f"    cat '{example}'\n" for example in node.examples]
+        read = "ls" if node.place == "root" else "cat"
+        parts += [f"    {read} '{example}'\n" for example in node.examples]
     return _INTRO + "".join(parts) + _OUTRO
 
 
