@@ -340,6 +340,30 @@ def test_a_kill_while_git_stages_leaves_the_secret_in_no_repository(avm: AVM, wh
     assert_in_no_git(vault)
 
 
+def test_of_what_git_put_aside_only_what_was_checked_is_taken_in(
+    avm: AVM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """git reads a secret that is gone again when it reads once more."""
+    vault, rel = avm.store.vault, private("a.bin")
+    put(vault, rel, "harmless\n")
+    note(vault, rel)
+    real = Stager._update
+
+    def twice(
+        self: Stager, copy: Path, how: tuple[str, ...], names: list[str], *rest: dict[str, str]
+    ) -> dict[str, str]:
+        if "--add" in how:
+            put(vault, rel, TEXT)
+            real(self, copy, how, names, *rest)
+            put(vault, rel, "harmless\n")
+        return real(self, copy, how, names, *rest)
+
+    monkeypatch.setattr(Stager, "_update", twice)
+    assert len(commit(vault).commits) == 1
+    assert content(vault.root, rel) == b"harmless\n"
+    assert_in_no_git(vault)
+
+
 def test_without_a_check_nothing_would_be_held(avm: AVM) -> None:
     """That the tests above can fail."""
     vault, rel = avm.store.vault, private("broker.md")
