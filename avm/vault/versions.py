@@ -63,12 +63,12 @@ class Versions:
         self._authors.record(Entry(rel, writer, "edit", at, blob))
         return True
 
-    def keep(self, rel: str) -> None:
+    def keep(self, rel: str, *, anywhere: bool = False) -> None:
         """Keep the text at `rel` aside, whoever's it is, unless git has it; it becomes no version.
 
-        Raises RepositoryError.
+        Text outside of `memory/` only with `anywhere`. Raises RepositoryError.
         """
-        if files.is_below_memory(rel):
+        if anywhere or files.is_below_memory(rel):
             keep_text(self._vault, rel, self._check)
 
     def _is_at_head(self, rel: str) -> bool:
