@@ -182,10 +182,12 @@ class Store:
 
     def put(self, rel: str, data: bytes | None, agent: str | None, op: str) -> None:
         """Write a whole file, or with None remove it, for `agent`; what stood there becomes a
-        version of its own first. Raises AccessError, ExistsError, UsageError, RepositoryError.
+        version of its own first, or is kept aside. Raises AccessError, ExistsError, UsageError,
+        RepositoryError.
         """
         with locked(self._writing):
-            self.versions.close(rel, agent, leaving=True)
+            if not self.versions.close(rel, agent, leaving=True):
+                self.versions.keep(rel, anywhere=True)
             with self._beside_git(rel):
                 if data is not None:
                     self.replace(rel, data)
