@@ -24,7 +24,7 @@ from avm.vault.location import Vault
 from avm.vault.locks import locked
 from avm.vault.processes import GitWatch
 from avm.vault.repository import busy_with
-from avm.vault.rescue import keep_text, set_aside
+from avm.vault.rescue import set_aside
 from avm.vault.revisions import Revisions
 
 if TYPE_CHECKING:
@@ -183,12 +183,12 @@ class Store:
 
     def put(self, rel: str, data: bytes | None, agent: str | None, op: str) -> None:
         """Write a whole file, or with None remove it, for `agent`; what stood there becomes a
-        version of its own first, or where AVM commits nothing is kept. Raises AccessError,
-        ExistsError, UsageError, RepositoryError.
+        version of its own first, or is kept aside. Raises AccessError, ExistsError, UsageError,
+        RepositoryError.
         """
         with locked(self._writing):
             if not self.versions.close(rel, agent, leaving=True):
-                keep_text(self.vault, rel, self.allowed.held_because)
+                self.versions.keep(rel, anywhere=True)
             with self._beside_git(rel):
                 if data is not None:
                     self.replace(rel, data)

@@ -12,6 +12,7 @@ from avm.base import memory_file, paths
 from avm.base.errors import AccessError, NotFoundError, RepositoryError, UsageError
 from avm.base.times import format_instant
 from avm.vault import files, history, revisions
+from avm.vault.rescue import last_kept
 
 if TYPE_CHECKING:
     from avm.vault.committer import Report
@@ -29,7 +30,7 @@ class Undoing(Past):
         An expiry that is past is taken out of the front matter. Raises NotFoundError, AccessError;
         UsageError if there is nothing to bring back.
         """
-        rel = self._file(path)
+        rel = self._once_there(path)
         self._writable(rel)
         vault = self.store.vault
         there = files.regular_file(vault, rel)
@@ -136,12 +137,29 @@ class Undoing(Past):
 
     # How the above decide
 
+    def _once_there(self, path: str) -> str:
+        """The rel of a file that is there or was. What was written and removed a moment ago is
+        committed for that. Raises NotFoundError."""
+        rel = paths.clean_rel(path)
+        mine = not self.is_there(rel) and self.viewer.can_write(rel)
+        if mine and files.is_below_memory(rel):
+            self._commit_within([rel], None)
+        try:
+            return self._file(path)
+        except NotFoundError:
+            blob = last_kept(self.store.vault, rel) if mine else None
+            if blob is None:
+                raise
+        raise NotFoundError(f"no commit has {paths.display(rel)}: git cat-file -p {blob}")
+
     def _restored(self, rel: str, notes: Iterable[str]) -> Restored:
         if files.is_below_memory(rel):
             report = self._commit_within([rel], None)
             if report.blocked:
                 notes = [*notes, f"the commit waits: {report.blocked}"]
-            notes = [*notes, *report.waiting.values()]
+            notes = [*notes, *(f"the commit waits: {why}" for why in report.waiting.values())]
+        else:
+            notes = [*notes, "not under memory/: git commit"]
         return Restored(paths.display(rel), tuple(notes))
 
     def _without_past_expiry(

@@ -111,11 +111,15 @@ class Writing(Viewed):
         return list(found)
 
     def forget(self, path: str) -> None:
-        """Remove a file from the vault; git keeps what was committed. Raises NotFoundError."""
+        """Remove a file from the vault; git keeps what was committed, and AVM what was not.
+
+        Raises NotFoundError, AccessError, RepositoryError.
+        """
         rel = self._existing(path)
         if not self.viewer.can_write(rel):
             raise AccessError(f"{paths.display(rel)}: {self._who()} may not remove it")
         with self.store.changing(rel, self.viewer.agent, leaving=True):
+            self.store.versions.keep(rel, anywhere=True)
             try:
                 os.unlink(self.store.vault.path(rel))
             except FileNotFoundError:

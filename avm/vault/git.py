@@ -119,6 +119,8 @@ def _end_group(child: subprocess.Popen[bytes], how: signal.Signals) -> None:
 def last_line(said: bytes) -> str:
     """The last line of what a program said: git puts the reason there."""
     lines = said.decode("utf-8", "replace").strip().splitlines()
+    if lines and "dubious ownership" in said.decode("utf-8", "replace"):
+        return f"it belongs to another user: {lines[-1].strip()}"
     return lines[-1] if lines else "no message"
 
 

@@ -92,7 +92,7 @@ def _raw_log(vault: Vault, span: str) -> Iterator[tuple[int, str, str, str, str]
     )
     done = git.run(vault.root, (*args, "--"), check=False)
     if done.returncode != 0:
-        reason = done.stderr.decode("utf-8", "replace").strip()
+        reason = git.last_line(done.stderr)
         raise RepositoryError(f"git log {span} in {vault.root}: {reason}")
     time = 0
     fields = iter(done.stdout.split(b"\0"))

@@ -84,8 +84,7 @@ def commits(
         args += ["--fixed-strings", f"--author=<{agent_identity(agent).email}>"]
     done = git.run(vault.root, (*args, "--end-of-options", start, "--", *scope), check=False)
     if done.returncode != 0:
-        reason = done.stderr.decode("utf-8", "replace").strip()
-        raise RepositoryError(f"git log in {vault.root}: {reason}")
+        raise RepositoryError(f"git log in {vault.root}: {git.last_line(done.stderr)}")
     found = list(_parse(done.stdout, name))
     _compare_merges(vault, [commit for commit in found if len(commit.parents) > 1])
     return found

@@ -62,11 +62,22 @@ def busy_with(vault: Vault) -> str | None:
         if (vault.git_dir / name).exists():
             return f"{operation} in progress"
     try:
-        if not (vault.git_dir / "HEAD").read_text().startswith("ref: "):
-            return "HEAD is detached"
+        head = (vault.git_dir / "HEAD").read_text()
     except OSError:
         return "the repository has no HEAD"
-    return None
+    if head.strip() == f"ref: {_NO_FILE}":
+        return _asked_busy(vault)
+    return None if head.startswith("ref: ") else "HEAD is detached"
+
+
+def _asked_busy(vault: Vault) -> str | None:
+    """What `busy_with` says, of what git keeps among its refs where those are no files."""
+    for name, operation in _OPERATIONS.items():
+        asked = ("rev-parse", "--verify", "--quiet", name)
+        if name.endswith("_HEAD") and git.run(vault.root, asked, check=False).returncode == 0:
+            return f"{operation} in progress"
+    named = git.run(vault.root, ("symbolic-ref", "--quiet", "HEAD"), check=False)
+    return None if named.returncode == 0 else "HEAD is detached"
 
 
 def branch(vault: Vault) -> tuple[str, str | None]:
@@ -93,6 +104,9 @@ def branch(vault: Vault) -> tuple[str, str | None]:
 
 def stashes(vault: Vault) -> list[str]:
     """The commits that hold what the person stashed, newest first."""
+    if (vault.common_dir / "reftable").is_dir():
+        args = ("log", "--walk-reflogs", "--format=%H", "refs/stash", "--")
+        return git.run(vault.root, args, check=False).stdout.decode().split()
     try:
         log = (vault.common_dir / "logs" / "refs" / "stash").read_text("utf-8", "replace")
     except FileNotFoundError:

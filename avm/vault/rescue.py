@@ -79,6 +79,11 @@ def kept(vault: Vault) -> list[Kept]:
     return [record for record in map(_parse, lines) if record]
 
 
+def last_kept(vault: Vault, rel: str) -> str | None:
+    """The blob of the newest text that was kept of `rel`."""
+    return next((text.blob for text in reversed(kept(vault)) if text.path == rel), None)
+
+
 def _parse(line: bytes) -> Kept | None:
     try:
         return Kept(**json.loads(line))

@@ -222,7 +222,7 @@ class Stager:
         with self._quarantine() as (env, keep):
             refused |= self._update(copy, ("--add", "--remove"), sorted(prepared.sources), env)
             blobs = self._blobs_of(copy, prepared, refused)
-            keep()
+            keep([blob[0] for blob in blobs.values() if blob])
         blobs |= {name: None for name in prepared.gone if name not in refused}
         before = {name: blob for name, blob in prepared.earlier.items() if name not in blobs}
         self._put(copy, before)
@@ -321,19 +321,25 @@ class Stager:
             git.run(self._vault.root, args, stdin=feed, env={"GIT_INDEX_FILE": str(copy)})
 
     @contextlib.contextmanager
-    def _quarantine(self) -> Iterator[tuple[dict[str, str], Callable[[], None]]]:
-        """The variables under which git puts new objects aside, and the function that takes them
-        in; without that call they go."""
+    def _quarantine(self) -> Iterator[tuple[dict[str, str], Callable[[Collection[str]], None]]]:
+        """The variables under which git puts new objects aside, and the function that takes those
+        of these ids in; all others go."""
         real = self._vault.common_dir / "objects"
         folder = self._vault.git_state / QUARANTINE
         folder.mkdir(parents=True, exist_ok=True)
 
-        def keep() -> None:
-            # A pack's index comes last: with it the pack counts.
-            for place in sorted(_objects_in(folder), key=lambda place: place.suffix == ".idx"):
-                target = real / place.relative_to(folder)
-                target.parent.mkdir(exist_ok=True)
-                os.replace(place, target)
+        def keep(blobs: Collection[str]) -> None:
+            packed = False
+            for blob in blobs:
+                name = f"{blob[:2]}/{blob[2:]}"
+                if (folder / name).exists():
+                    (real / name).parent.mkdir(exist_ok=True)
+                    os.replace(folder / name, real / name)
+                else:
+                    packed = True  # or git had it before
+            # A long file goes into a pack of its own. Its index comes last: with that it counts.
+            for place in sorted((folder / "pack").glob("*.*"), key=_is_index) if packed else ():
+                os.replace(place, real / "pack" / place.name)
 
         try:
             yield (
@@ -352,14 +358,14 @@ def empty_quarantine(vault: Vault) -> None:
     shutil.rmtree(vault.git_state / QUARANTINE, ignore_errors=True)
 
 
-def _objects_in(folder: Path) -> Iterator[Path]:
-    return (place for place in folder.rglob("*") if place.is_file())
-
-
 def _quoted(place: str) -> str:
     """A path in one of git's lists of paths, which colons separate."""
     escaped = place.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
+
+
+def _is_index(place: Path) -> bool:
+    return place.suffix == ".idx"
 
 
 def mode_of(name: str, committed: Mapping[str, Blob]) -> int:

@@ -11,7 +11,7 @@ import time
 
 from avm.base import paths
 from avm.base.errors import NotFoundError
-from avm.vault import files, git, history
+from avm.vault import files, git, history, index_file
 from avm.vault.authors import Authors, Entry
 from avm.vault.location import Vault
 from avm.vault.objects import Blob, Objects, open_objects
@@ -32,6 +32,7 @@ class Versions:
     def close(self, rel: str, agent: str | None, *, leaving: bool = False) -> bool:
         """Before `agent` changes the text at `rel`: note it as a version if it is another's and in
         no commit; with `leaving` (it is removed, or another file takes its name), whoever's it is.
+        Text in a merge conflict is kept and becomes no version.
 
         Returns whether the text is in git now. Raises RepositoryError.
         """
@@ -66,17 +67,23 @@ class Versions:
         if committed is not None and blob == committed[0]:
             return True  # but for what git converts, such as line ends
         note_kept(self._vault, rel, blob)
+        if self._in_conflict(rel):
+            return True  # git's markers are nobody's text
         at = open_now.at if open_now else time.time()
         self._authors.record(Entry(rel, writer, "edit", at, blob))
         return True
 
-    def keep(self, rel: str) -> None:
+    def keep(self, rel: str, *, anywhere: bool = False) -> None:
         """Keep the text at `rel` aside, whoever's it is, unless git has it; it becomes no version.
 
-        Raises RepositoryError.
+        Text outside of `memory/` only with `anywhere`. Raises RepositoryError.
         """
-        if files.is_below_memory(rel):
+        if anywhere or files.is_below_memory(rel):
             keep_text(self._vault, rel, self._check)
+
+    def _in_conflict(self, rel: str) -> bool:
+        entries = index_file.entries(self._vault, self._vault.git_index, [rel])
+        return any(stage for _, stage in entries.get(rel, []))
 
     def _compared(self, rel: str) -> tuple[Blob | None, bool]:
         """What HEAD has at `rel`, and whether a commit of the file as it is would change that."""

@@ -144,11 +144,36 @@ def made_where_sha256_is_the_default(tmp: Path, monkeypatch: pytest.MonkeyPatch)
     return make(tmp / "v").root
 
 
-@place
-def reftable(tmp: Path, _: pytest.MonkeyPatch) -> Path:
+def needs_reftable() -> None:
     if git_version() < (2, 45):
         pytest.skip(f"reftable came with git 2.45, this is {'.'.join(map(str, git_version()))}")
+
+
+@place
+def reftable(tmp: Path, _: pytest.MonkeyPatch) -> Path:
+    needs_reftable()
     return adopt(repository(tmp / "v", "--ref-format=reftable")).root
+
+
+@place
+def what_git_3_makes(tmp: Path, _: pytest.MonkeyPatch) -> Path:
+    needs_reftable()
+    return adopt(repository(tmp / "v", "--ref-format=reftable", "--object-format=sha256")).root
+
+
+@place
+def worktree_with_reftable(tmp: Path, _: pytest.MonkeyPatch) -> Path:
+    needs_reftable()
+    main = adopt(repository(tmp / "main", "--ref-format=reftable")).root
+    git(main, "worktree", "add", "-q", "-b", "topic/side", str(tmp / "v"))
+    return tmp / "v"
+
+
+@place
+def unborn_head_with_reftable(tmp: Path, _: pytest.MonkeyPatch) -> Path:
+    needs_reftable()
+    git(tmp, "init", "-q", "--ref-format=reftable", "v")
+    return adopt(tmp / "v").root
 
 
 @place
@@ -554,3 +579,45 @@ def test_what_is_written_outside_of_a_sparse_checkout_is_committed(tmp_path: Pat
     kept["memory/shared/far/x.md"] = b"over one that is not checked out\n"
     assert_all_is_well(root, kept)
     assert "elsewhere/deep/x.txt" in git(root, "ls-tree", "-r", "--name-only", "HEAD")
+
+
+@pytest.mark.parametrize("operation", ["merge", "cherry-pick", "revert", "detached"])
+def test_what_the_person_is_in_the_middle_of_with_reftable(tmp_path: Path, operation: str) -> None:
+    root = reftable(tmp_path, pytest.MonkeyPatch())
+    git(root, "checkout", "-qb", "side")
+    for text in ("side\n", "side too\n"):
+        (root / "work.txt").write_text(text)
+        git(root, "commit", "-qam", text)
+    git(root, "checkout", "-q", "main")
+    (root / "work.txt").write_text("main\n")
+    git(root, "commit", "-qam", "main")
+    command = {"merge": ["merge", "side"], "cherry-pick": ["cherry-pick", "side"],
+               "revert": ["revert", "HEAD~1"], "detached": ["checkout", "--detach"]}  # fmt: skip
+    subprocess.run(["git", *command[operation]], cwd=root, capture_output=True, check=False)
+    at = git(root, "rev-parse", "HEAD")
+    with AVM(root, semantic="off") as avm:
+        avm.agent_memory("akashi").remember("RSI", title="rule")
+        blocked = avm.commit().blocked
+        assert blocked is not None and operation in blocked
+        assert avm.status().blocked == blocked
+    assert git(root, "rev-parse", "HEAD") == at
+    ends = ["checkout", "main"] if operation == "detached" else [operation, "--abort"]
+    git(root, *ends)
+    with AVM(root, semantic="off") as avm:
+        assert len(avm.commit().commits) == 1
+    git(root, "fsck", "--no-progress")
+
+
+@pytest.mark.parametrize("place_of", [an_adopted_repository, reftable], ids=["files", "reftable"])
+def test_what_is_stashed_keeps_its_author(tmp_path: Path, place_of: Place) -> None:
+    root = place_of(tmp_path, pytest.MonkeyPatch())
+    with AVM(root, semantic="off") as avm:
+        akashi = avm.agent_memory("akashi")
+        rule = akashi.remember("RSI", title="rule").path
+        avm.commit()
+        akashi.write(rule, "changed\n")
+        git(root, "stash", "-q")
+        assert avm.commit().waiting == {rule.lstrip("/"): "in your stash: git stash pop"}
+        git(root, "stash", "pop", "-q")
+        assert len(avm.commit().commits) == 1
+        assert [commit.author for commit in akashi.history(rule)] == ["akashi", "akashi"]

@@ -13,8 +13,8 @@ from vault_helpers import assert_sound
 
 from avm import AVM
 from avm.base.errors import AccessError, NotFoundError, RepositoryError, UsageError
-from avm.vault import rescue
 from avm.vault.init import adopt
+from avm.vault.rescue import kept
 from avm.vault.revert import reverted
 
 NOTE = "memory/shared/note.md"
@@ -161,7 +161,7 @@ def test_a_file_that_avm_does_not_commit_comes_back_and_stays_the_person_s(avm: 
     assert git(root, "rev-parse", "HEAD") == at
     assert git(root, "status", "--porcelain").splitlines() == ["M notes.md", "?? other.md"]
     assert on_disk(avm, "notes.md") == "one\n"
-    assert [kept.path for kept in rescue.kept(avm.store.vault)] == ["notes.md"]
+    assert [text.path for text in kept(avm.store.vault)] == ["notes.md"]
 
 
 # undo
@@ -395,3 +395,39 @@ def test_purge_says_how_and_does_nothing(avm: AVM) -> None:
     text = avm.purge_help(NOTE)
     assert f"--invert-paths --path {NOTE}" in text
     assert (log(avm), on_disk(avm)) == (before, "secret\n")
+
+
+def test_what_was_written_and_removed_a_moment_ago_comes_back(avm: AVM) -> None:
+    save(avm, "lead\n")
+    with open(avm.store.vault.path("memory/shared/new.md"), "w") as file:
+        file.write("new\n")
+    avm.forget("memory/shared/new.md")
+    avm.restore("memory/shared/new.md")
+    assert on_disk(avm, "memory/shared/new.md") == "new\n"
+
+
+@pytest.mark.parametrize("rel", ["plan.md", "sub/draft.txt"])
+def test_text_outside_memory_is_kept_before_it_goes(avm: AVM, rel: str) -> None:
+    place = avm.store.vault.path(rel)
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("one\n")
+    git(avm.store.vault.root, "add", rel)
+    git(avm.store.vault.root, "commit", "-qm", "One")
+    place.write_text("not committed\n")
+    assert avm.restore(rel, "HEAD").notes == ("not under memory/: git commit",)
+    assert place.read_text() == "one\n"
+    place.write_text("not committed either\n")
+    avm.forget(rel)
+    assert [text.path for text in kept(avm.store.vault)] == [rel, rel]
+    blobs = [git(avm.store.vault.root, "cat-file", "-p", t.blob) for t in kept(avm.store.vault)]
+    assert blobs == ["not committed", "not committed either"]
+
+
+def test_restore_names_the_blob_of_what_no_commit_has(avm: AVM) -> None:
+    avm.store.vault.path("draft.md").write_text("never committed\n")
+    avm.forget("draft.md")
+    blob = kept(avm.store.vault)[-1].blob
+    with pytest.raises(NotFoundError, match=rf"no commit has /draft\.md: git cat-file -p {blob}"):
+        avm.restore("draft.md")
+    with pytest.raises(NotFoundError, match=r"no memory at /draft\.md"):
+        avm.agent_memory("akashi").restore("draft.md")
