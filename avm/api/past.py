@@ -69,10 +69,13 @@ class Past(Viewed):
         return self.log(self._file(path))
 
     def show(self, path: str, rev: str | None = None, *, zone: tzinfo | None = UTC) -> bytes:
-        """A file as it was at `rev`, under the name it had then; None: the newest that git has.
+        """A file as it was at `rev`, under the name it had then; None: the newest that git has. The
+        bytes are those that git would write into the work tree now.
 
         Raises NotFoundError, UsageError.
         """
+        from avm.vault.past import checked_out
+
         rel, head = self._file(path), self._head()
         if rev is None:
             _, entry = self._newest(rel, head)
@@ -83,7 +86,7 @@ class Past(Viewed):
             raise NotFoundError(
                 f"{paths.display(rel)} was not {shown}: avm log {paths.display(rel)}"
             )
-        return self.store.trees.read(entry)
+        return checked_out(self.store.vault, rel, entry.id)
 
     def diff(
         self,

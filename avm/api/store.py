@@ -150,8 +150,9 @@ class Store:
                 self._index.close()
 
     def record(self, rel: str, agent: str | None, op: str) -> None:
-        """Note who wrote `rel`, after the file is in place."""
-        self._authors.record(Entry(rel, agent, op, self.now()), fsync=self.config.fsync)
+        """Note who wrote `rel`, after the file is in place; nobody where AVM commits nothing."""
+        if files.is_below_memory(rel):
+            self._authors.record(Entry(rel, agent, op, self.now()), fsync=self.config.fsync)
 
     def write_new(self, rel: str, data: bytes) -> bool:
         """Create a file; False if the name is taken. Raises AccessError, UsageError."""

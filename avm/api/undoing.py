@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
@@ -94,7 +94,10 @@ class Undoing(Past):
         if not dry_run and changed:
             for rel, data in changed.items():
                 self.store.put(rel, data, own, "undo")
-            subject, trailers = _subject(chosen, writer), [f"Undoes: {one}" for one in hashes]
+            subject, trailers = (
+                _subject(chosen, writer, changed),
+                [f"Undoes: {one}" for one in hashes],
+            )
             report = self._commit_within(changed, subject, trailers)
             left |= {paths.display(rel): f"not committed: {r}" for rel, r in report.waiting.items()}
         return Undone(hashes, did, left, dry_run)
@@ -188,13 +191,15 @@ class Undoing(Past):
         return first.when.timestamp() if first else None
 
     def _with_front(self, rel: str, raw: bytes) -> bytes:
+        from avm.vault.past import checked_out
+
         for commit in self.history(rel):
             if commit.path is None or commit.paths.get(commit.path) == "deleted":
                 continue
             entry = self.store.trees.entry(commit.hash, commit.path.lstrip("/"))
             if entry is None:
                 continue
-            old = self.store.trees.read(entry)
+            old = checked_out(self.store.vault, rel, entry.id)
             parts = memory_file.split(old)
             if parts.has_front:
                 start = memory_file.split(raw).body_start
@@ -255,10 +260,9 @@ class Undoing(Past):
         self, chosen: Iterable[Logged]
     ) -> tuple[dict[str, bytes | None], dict[str, str]]:
         """The content of each path without these commits, and the paths that stay and why."""
-        from avm.vault.objects import open_objects
+        from avm.vault.past import checked_out
         from avm.vault.revert import EditedSince, reverted
 
-        objects = open_objects(self.store.vault)
         now: dict[str, bytes | None] = {}
         conflicts: dict[str, str] = {}
         for one in chosen:
@@ -267,12 +271,15 @@ class Undoing(Past):
                     continue
                 if not files.is_below_memory(rel) or not self.viewer.can_write(rel):
                     conflicts[rel] = "not under memory/: use git revert"
+                elif not touch.is_file:
+                    conflicts[rel] = "a symbolic link or a submodule: use git revert"
                 if rel in conflicts:
+                    now.pop(rel, None)
                     continue
                 if rel not in now:
                     now[rel] = self._on_disk(rel)
                 before, after = (
-                    None if set(blob) == {"0"} else objects.read_blob(blob)
+                    None if set(blob) == {"0"} else checked_out(self.store.vault, rel, blob)
                     for blob in (touch.old, touch.new)
                 )
                 try:
@@ -306,10 +313,14 @@ def _verb(old: bytes | None, new: bytes | None) -> str:
     return "brought back" if old is None else "changed back"
 
 
-def _subject(chosen: list[Logged], writer: str | None) -> str:
-    if len(chosen) == 1:
+def _subject(chosen: list[Logged], writer: str | None, changed: Collection[str]) -> str:
+    if len(chosen) > 1:
+        return f"undo: {len(chosen)} commits" + (f" of {writer}" if writer else "")
+    if chosen[0].paths.keys() <= set(changed):
         return f"undo: {chosen[0].subject}"
-    return f"undo: {len(chosen)} commits" + (f" of {writer}" if writer else "")
+    # That subject may name what not everybody may see who sees this commit.
+    names = [paths.printable(paths.stem_of(rel)) for rel in changed]
+    return f"undo: {names[0]}" if len(names) == 1 else f"undo: {len(names)} memories"
 
 
 def _quoted(name: str) -> str:

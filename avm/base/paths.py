@@ -136,6 +136,11 @@ def in_dot_git(rel: str) -> bool:
     return rel.partition("/")[0].lower() == ".git"
 
 
+def is_checked_out(rel: str) -> bool:
+    """Whether git would put a file at `rel`: a tree that comes with a pull can hold anything."""
+    return not any(name in ("", ".", "..") or name.lower() == ".git" for name in rel.split("/"))
+
+
 def is_editor_name(name: str) -> bool:
     """Whether `name` is an editor's or AVM's temporary file (vim, emacs, LibreOffice)."""
     return name == "4913" or name.startswith((".#", "#", TEMP_PREFIX)) or name.endswith(_TEMP_ENDS)

@@ -387,6 +387,9 @@ class Tree:
                 self._give_way(opened.rel)
 
         def wrote() -> None:
+            # Another may have written since this file was opened.
+            if self._has_name(fd, opened.rel):
+                self._view.store.versions.close(opened.rel, self._view.viewer.agent)
             self._wrote(opened.rel, "edit")
 
         return RealHandle(fd, wrote=wrote, closing=closing, shrinking=shrinking)

@@ -40,11 +40,16 @@ class Allowed:
         """Whether exactly these bytes were allowed."""
         return blob_id(raw) in self._blobs()
 
+    def findings(self, raw: bytes) -> list[Finding]:
+        """What keeps these bytes out of commits; empty if they were allowed."""
+        found = secrets.find(raw[:_LOOKED_AT])
+        return [] if found and self.is_allowed(raw) else found
+
     def held_because(self, rel: str, raw: bytes) -> str | None:
         """Why these bytes, seen at `rel`, are kept out of commits, in one line; None if they are
         not."""
-        findings = secrets.find(raw[:_LOOKED_AT])
-        if not findings or self.is_allowed(raw):
+        findings = self.findings(raw)
+        if not findings:
             return None
         told, shown = secrets.told(findings), shlex.quote(paths.display(rel))
         return f"holds what looks like a secret ({told}): avm allow {shown}"

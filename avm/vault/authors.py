@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,7 +41,8 @@ class Authors:
     def __init__(self, vault: Vault) -> None:
         self._file: Path = vault.own_state / "authors.jsonl"
         self._guard = threading.Lock()
-        self._seen: tuple[int, int] = (0, 0)  # inode and size of what `_open` was read from
+        self._seen = 0  # the size of what `_open` was read from, and the last line of that
+        self._last = b""
         self._open: dict[str, Entry] = {}
 
     def record(self, entry: Entry, *, fsync: bool = False) -> None:
@@ -56,7 +57,13 @@ class Authors:
         except FileNotFoundError:
             return [], 0
         size = data.rfind(b"\n") + 1
-        return [entry for entry in map(_parse, data[:size].splitlines()) if entry], size
+        return list(_entries(data[:size])), size
+
+    def after(self, read_size: int) -> list[Entry]:
+        """The entries that were appended after the first `read_size` bytes, oldest first."""
+        if self.size() <= read_size:
+            return []
+        return list(_entries(self._file.read_bytes()[read_size:]))
 
     def open_version(self, path: str) -> Entry | None:
         """The newest write to `path` that is in no commit and no earlier version, if there is one.
@@ -66,22 +73,33 @@ class Authors:
         with self._guard:
             try:
                 with self._file.open("rb") as file:
-                    status = os.fstat(file.fileno())
-                    inode, size = self._seen
-                    if status.st_ino != inode or status.st_size < size:
-                        size, self._open = 0, {}
-                    data = os.pread(file.fileno(), status.st_size - size, size)
+                    data = self._appended(file.fileno())
             except FileNotFoundError:
-                self._seen, self._open = (0, 0), {}
+                self._seen, self._last, self._open = 0, b"", {}
                 return None
-            whole = data.rfind(b"\n") + 1
-            for entry in filter(None, map(_parse, data[:whole].splitlines())):
+            whole = data[: data.rfind(b"\n") + 1]
+            for entry in _entries(whole):
                 if entry.blob is None:
                     self._open[entry.path] = entry
                 else:
                     self._open.pop(entry.path, None)
-            self._seen = (status.st_ino, size + whole)
+            if whole:
+                self._seen += len(whole)
+                self._last = whole.splitlines(keepends=True)[-1]
             return self._open.get(path)
+
+    def _appended(self, fd: int) -> bytes:
+        """What the journal holds beyond what was seen; all of it if it was settled since.
+
+        Inode and size do not tell: the file system gives a number again that has become free.
+        """
+        size, before = os.fstat(fd).st_size, len(self._last)
+        if size >= self._seen:
+            data = os.pread(fd, size - self._seen + before, self._seen - before)
+            if data.startswith(self._last):
+                return data[before:]
+        self._seen, self._last, self._open = 0, b"", {}
+        return os.pread(fd, size, 0)
 
     def size(self) -> int:
         """The journal's size in bytes: 0 when nothing waits, else it tells whether it moved."""
@@ -113,6 +131,10 @@ class Authors:
                 else:
                     kept.append(line)
             atomic.replace(self._file, b"".join(reversed(kept)) + data[read_size:])
+
+
+def _entries(data: bytes) -> Iterator[Entry]:
+    return (entry for entry in map(_parse, data.splitlines()) if entry)
 
 
 def _parse(line: bytes) -> Entry | None:

@@ -128,6 +128,9 @@ class BackgroundCommitter:
         except (AVMError, OSError) as err:
             _log.warning("commit: %s", err)
             return False
+        except Exception:  # noqa: BLE001  # this thread has the role: without it nobody commits
+            _log.exception("commit")
+            return False
         if report.blocked:
             _log.info("commit waits: %s", report.blocked)
             return False

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
 from avm.base.errors import RepositoryError
 from avm.base.paths import printable
@@ -45,7 +45,27 @@ def blame(vault: Vault, rel: str, commit: str | None = None) -> list[Line]:
     if done.returncode != 0:
         reason = done.stderr.decode("utf-8", "replace").strip()
         raise RepositoryError(f"git blame in {vault.root}: {reason}")
-    return list(_parse(done.stdout))
+    lines = list(_parse(done.stdout))
+    authors = _authors(vault, {line.id for line in lines if line.id})
+    return [
+        replace(line, author=authors[line.id][0], email=authors[line.id][1]) if line.id else line
+        for line in lines
+    ]
+
+
+def _authors(vault: Vault, commits: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Name and address of each commit's author: `git blame` tells those that a `.mailmap` says,
+    which can come with a pull."""
+    if not commits:
+        return {}
+    args = ("log", "-z", "--no-walk=unsorted", "--stdin", "--no-show-signature", "--encoding=UTF-8")
+    feed = "".join(f"{commit}\n" for commit in commits).encode()
+    told = git.run(vault.root, (*args, "--format=%H%n%an%n%ae"), stdin=feed).stdout
+    found = {}
+    for record in filter(None, told.decode("utf-8", "replace").split("\0")):
+        commit, name, email = record.split("\n")
+        found[commit] = printable(name), email
+    return found
 
 
 def _parse(data: bytes) -> Iterator[Line]:
@@ -56,8 +76,8 @@ def _parse(data: bytes) -> Iterator[Line]:
                 number=number,
                 text=line[1:],
                 id=oid if oid.strip("0") else None,
-                author=printable(facts.get(b"author", b"").decode("utf-8", "replace")),
-                email=facts.get(b"author-mail", b"").decode("utf-8", "replace").strip("<>"),
+                author="",
+                email="",
                 time=int(facts.get(b"committer-time", b"0")),
                 name=_unquoted(facts.get(b"filename", b"")),
             )

@@ -191,15 +191,20 @@ def _ripe(
     if change.watch:
         again = f"git update-index {change.watch} {shlex.quote(path)}"
         return [], f"git was told not to look at it: {again}"
-    if not policy.people and last.agent is None and len(versions) == 1:
+    earlier = [(0.0, version) for version in versions[:-1]]
+    if not policy.people and last.agent is None and not earlier:
         return [], ""
-    if not policy.people and any(version.agent is None for version in versions):
+    if not policy.people and any(version.agent is None for _, version in earlier):
         return [], "on top of an edit of yours that is not committed: git commit"
-    if policy.only is not None and last.agent != policy.only:
+    # Nobody may have written since the last version was noted: what is on disk is that, or an edit
+    # of the person's.
+    written = versions if last.entries else versions[:-1]
+    if policy.only is not None and (not written or written[-1].agent != policy.only):
         return [], "written by another"
+    if last.agent is None and (not policy.people or policy.only is not None):
+        return earlier, ""
     if not paths.is_utf8(path):
         return [], NOT_UTF8
-    earlier = [(0.0, version) for version in versions[:-1]]
     if path in policy.held:
         return earlier, OPEN
     journalled = last.entries

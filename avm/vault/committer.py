@@ -19,7 +19,7 @@ from pathlib import Path
 
 from avm.base.config import Config
 from avm.vault import index_file, recovery
-from avm.vault.authors import Authors
+from avm.vault.authors import Authors, Entry
 from avm.vault.changes import Change, Group, Item, Policy, Wording, changes, decide, message
 from avm.vault.history import head
 from avm.vault.identity import Identity, agent_identity, person
@@ -145,6 +145,7 @@ class Committer:
         person may have staged what was free a moment ago."""
         before = RepositoryState.read(self._vault)
         entries, size = self._authors.read()
+        entries = self._still_there(entries)
         journal = {entry.path for entry in entries}
         names = journal if policy.within is None else set(policy.within)
         if journalled or policy.within is not None:
@@ -157,7 +158,7 @@ class Committer:
         report.waiting |= dict.fromkeys(self._stashed(before.oid, clean & names), _STASHED)
         done = (journal & names) - set(report.waiting)
         if decision.groups:
-            refused = self._commit_groups(decision.groups, before, wording, report)
+            refused = self._commit_groups(decision.groups, before, size, wording, report)
             report.waiting |= refused
             done -= set(refused)
         # What does not wait is committed, was clean, or is an editor's file that never will be.
@@ -165,6 +166,13 @@ class Committer:
         begun = {item.path for item in items if item.blob is not None and item.path not in done}
         self._authors.settle(done, size, begun)
         return report
+
+    def _still_there(self, entries: list[Entry]) -> list[Entry]:
+        """`entries` without versions whose text is gone: `git gc --prune=now` takes what nothing
+        points at, and that must hold up nothing else."""
+        blobs = {entry.blob for entry in entries if entry.blob}
+        lost = self._git().lost(blobs) if blobs else ()
+        return [entry for entry in entries if entry.blob not in lost] if lost else entries
 
     def _all_changes(self, head: str | None, journal: Collection[str]) -> list[Change]:
         """What differs, also where git was told not to look and a door of AVM's wrote."""
@@ -198,10 +206,12 @@ class Committer:
         self,
         groups: Sequence[Group],
         before: RepositoryState,
+        read_size: int,
         wording: Wording,
         report: Report,
     ) -> dict[str, str]:
-        """One try: prepare, lock, check, move, rename. `before`: the state the groups are from.
+        """One try: prepare, lock, check, move, rename. `before`: the state the groups are from,
+        `read_size`: as much of the journal.
 
         Adds the commits to the report; returns the paths that git could not add, each with the
         reason. Raises Moved, Locked or _AtWork.
@@ -213,6 +223,8 @@ class Committer:
         try:
             stager = Stager(self._vault, objects, self._check)
             prepared = self._prepare(stager, items, committed)
+            if self._is_written_by_another(groups, read_size):
+                raise Moved  # what was read may be that one's
 
             def write(staged: Staged) -> list[str]:
                 return self._write_commits(before.oid, groups, staged, committed, wording)
@@ -241,6 +253,17 @@ class Committer:
         finally:
             copy.unlink(missing_ok=True)
             recovery.forget(self._vault)
+
+    def _is_written_by_another(self, groups: Sequence[Group], read_size: int) -> bool:
+        """Whether another than a path's author has begun to write it since the journal was read.
+
+        Who writes notes the version before first, so that this shows before the new bytes do.
+        """
+        author = {item.path: group.agent for group in groups for item in group.items}
+        return any(
+            entry.path in author and (entry.blob or entry.agent != author[entry.path])
+            for entry in self._authors.after(read_size)
+        )
 
     @contextlib.contextmanager
     def _index_locked(self, copy: Path) -> Iterator[None]:

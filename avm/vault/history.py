@@ -79,7 +79,17 @@ def path_histories(vault: Vault, new: str, old: str | None = None) -> dict[str, 
 
 def _raw_log(vault: Vault, span: str) -> Iterator[tuple[int, str, str, str, str]]:
     """(author time, status letter, blob after, old name, new name), newest commit first."""
-    args = ("log", "-z", "--raw", "--no-abbrev", "--find-renames=100%", "--format=%x01%at", span)
+    args = (
+        "-c",
+        "log.showRoot=true",
+        "log",
+        "-z",
+        "--raw",
+        "--no-abbrev",
+        "--find-renames=100%",
+        "--format=%x01%at",
+        span,
+    )
     done = git.run(vault.root, (*args, "--"), check=False)
     if done.returncode != 0:
         reason = git.last_line(done.stderr)

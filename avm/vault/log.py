@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from avm.base.errors import RepositoryError
-from avm.base.paths import printable
+from avm.base.paths import is_checked_out, printable
 from avm.vault import git, history
 from avm.vault.identity import agent_identity
 from avm.vault.location import Vault
@@ -19,21 +19,28 @@ from avm.vault.location import Vault
 _RECORD = b"\x01"
 _FORMAT = "%x01%H%x00%P%x00%an%x00%ae%x00%ct%x00%s%x00%(trailers:key=Memory-Op,valueonly)"
 _FIELDS = 7
-#: Nothing a person configured may change what git prints, and no path is a pattern.
-_PLAIN = ("--literal-pathspecs", "-c", "log.follow=false", "-c", "log.showSignature=false")
+#: Nothing a person configured may change what git prints, and no path is a pattern. A `.mailmap`
+#: comes with a pull: nobody's commits become an agent's by it.
+_PLAIN = (
+    "--literal-pathspecs", "-c", "log.follow=false", "-c", "log.showSignature=false",
+    "-c", "log.showRoot=true", "-c", "log.mailmap=false",
+)  # fmt: skip
 _RAW = ("-z", "--raw", "--no-renames", "--no-abbrev", "--no-color")
 _LOG = ("--full-diff", "--no-diff-merges", "--no-notes", "--encoding=UTF-8", f"--format={_FORMAT}")
 _KINDS = {"A": "added", "D": "deleted"}
+#: Modes of regular files, and of nothing.
+_FILE_MODES = ("100644", "100755", "100664", "000000")
 
 
 @dataclass(frozen=True)
 class Touch:
     """What a commit did to a path: `added`, `changed` or `deleted`; blob ids in hex, all zeros for
-    none."""
+    none. `is_file`: neither side is a symbolic link or a submodule."""
 
     kind: str
     old: str
     new: str
+    is_file: bool = True
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,7 @@ def origin(vault: Vault, of_name: Sequence[Logged]) -> tuple[int, str] | None:
             older, newer = (
                 next(fields).decode("utf-8", "surrogateescape") for _ in range(2)
             )  # what stands first is R and how alike the two are
-            if newer == of_name[number].name:
+            if newer == of_name[number].name and is_checked_out(older):
                 return number, older
     return None
 
@@ -222,9 +229,12 @@ def _parse(data: bytes, name: str | None) -> Iterator[Logged]:
 
 
 def _add_touch(paths: dict[str, Touch], facts: bytes, rel: bytes) -> None:
-    _, _, old, new, letter = facts.decode().split(" ")
-    kind = _KINDS.get(letter[0], "changed")
-    paths[rel.decode("utf-8", "surrogateescape")] = Touch(kind, old, new)
+    mode_before, mode, old, new, letter = facts.decode().lstrip(":").split(" ")
+    name = rel.decode("utf-8", "surrogateescape")
+    if is_checked_out(name):
+        kind = _KINDS.get(letter[0], "changed")
+        is_file = mode_before in _FILE_MODES and mode in _FILE_MODES
+        paths[name] = Touch(kind, old, new, is_file)
 
 
 def _logged(head: list[str], paths: dict[str, Touch], name: str | None) -> Logged:

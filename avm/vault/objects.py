@@ -56,6 +56,10 @@ class Objects(Protocol):
         """A blob's bytes. Raises RepositoryError if it is not there."""
         ...
 
+    def lost(self, blobs: Collection[str]) -> set[str]:
+        """Those of `blobs` that are not there."""
+        ...
+
     def write_blob(self, raw: bytes) -> str:
         """Store bytes as they are; returns the blob's id."""
         ...

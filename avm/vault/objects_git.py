@@ -64,6 +64,12 @@ class GitObjects:
         """A blob's bytes."""
         return self._run("cat-file", "blob", blob)
 
+    def lost(self, blobs: Collection[str]) -> set[str]:
+        """Those of `blobs` that are not there."""
+        feed = "".join(f"{blob}\n" for blob in blobs).encode()
+        told = self._run("cat-file", "--batch-check", stdin=feed).decode() if blobs else ""
+        return {line.split(" ")[0] for line in told.splitlines() if line.endswith(" missing")}
+
     def write_blob(self, raw: bytes) -> str:
         """Store bytes as they are."""
         return self._run("hash-object", "-w", "--stdin", stdin=raw).decode().strip()

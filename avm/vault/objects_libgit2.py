@@ -85,6 +85,10 @@ class Libgit2Objects:
             raise RepositoryError(f"git has no object {blob}") from None
         return data
 
+    def lost(self, blobs: Collection[str]) -> set[str]:
+        """Those of `blobs` that are not there."""
+        return {blob for blob in blobs if blob not in self._repo}
+
     def write_blob(self, raw: bytes) -> str:
         """Store bytes as they are."""
         return str(self._repo.create_blob(raw))
@@ -97,7 +101,25 @@ class Libgit2Objects:
         author: Signature,
         committer: Signature,
     ) -> str | None:
-        """A commit on `parent` with `put` in its tree; None if the tree would stay the same."""
+        """A commit on `parent` with `put` in its tree; None if the tree would stay the same.
+
+        Raises RepositoryError if something of it is not there.
+        """
+        import pygit2
+
+        try:
+            return self._written(parent, put, message, author, committer)
+        except (pygit2.GitError, KeyError) as err:
+            raise RepositoryError(f"libgit2 cannot make the commit: {err}") from err
+
+    def _written(
+        self,
+        parent: str | None,
+        put: Mapping[str, Blob | None],
+        message: str,
+        author: Signature,
+        committer: Signature,
+    ) -> str | None:
         before = self._repo[parent].tree_id if parent else None
         tree = self._updated(before, put)
         if tree == before:

@@ -217,6 +217,15 @@ class _ByProgram:
         return git.run(self._root, ("cat-file", "blob", oid)).stdout
 
 
+def checked_out(vault: Vault, rel: str, blob: str) -> bytes:
+    """A blob as git would write it to `rel` now: through the person's filters and line ends.
+
+    Raises RepositoryError.
+    """
+    args = ("cat-file", "--filters", f"--path={rel}", blob)
+    return git.run(vault.root, args).stdout
+
+
 def _name(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 

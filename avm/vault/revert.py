@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
 from avm.base.errors import RepositoryError
+from avm.base.paths import TEMP_PREFIX
 from avm.vault import git
 from avm.vault.location import Vault
 
@@ -39,11 +41,14 @@ def reverted(
 
 def _merged(vault: Vault, now: bytes, base: bytes, other: bytes) -> bytes:
     vault.git_state.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="tree.", dir=vault.git_state) as folder:
+    # Not `tree.`: what is called so a committer takes away.
+    with tempfile.TemporaryDirectory(prefix="merge.", dir=vault.git_state) as folder:
         names = []
         for name, data in (("now", now), ("base", base), ("other", other)):
-            (Path(folder) / name).write_bytes(data)
-            names.append(str(Path(folder) / name))
+            # By this prefix doctor finds what a kill left.
+            place = Path(folder) / f"{TEMP_PREFIX}{os.getpid()}-{name}"
+            place.write_bytes(data)
+            names.append(str(place))
         done = git.run(vault.root, ("merge-file", "-p", "--quiet", *names), check=False)
     if done.returncode == 0:
         return done.stdout

@@ -326,10 +326,7 @@ class Stager:
         of these ids in; all others go."""
         real = self._vault.common_dir / "objects"
         folder = self._vault.git_state / QUARANTINE
-        known = folder / "info" / "alternates"
-        if not known.exists():
-            known.parent.mkdir(parents=True, exist_ok=True)
-            known.write_text(f"{real}\n", "utf-8", "surrogateescape")
+        folder.mkdir(parents=True, exist_ok=True)
 
         def keep(blobs: Collection[str]) -> None:
             packed = False
@@ -345,22 +342,32 @@ class Stager:
                 os.replace(place, real / "pack" / place.name)
 
         try:
-            yield {"GIT_OBJECT_DIRECTORY": str(folder)}, keep
+            yield (
+                {
+                    "GIT_OBJECT_DIRECTORY": str(folder),
+                    "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(str(real)),
+                },
+                keep,
+            )
         finally:
             empty_quarantine(self._vault)
 
 
 def empty_quarantine(vault: Vault) -> None:
     """Remove what was put aside and not taken in."""
-    folder = vault.git_state / QUARANTINE
     with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(folder):
-            if name != "info":
-                shutil.rmtree(folder / name, ignore_errors=True)
+        for name in os.listdir(vault.git_state / QUARANTINE):
+            shutil.rmtree(vault.git_state / QUARANTINE / name, ignore_errors=True)
 
 
 def _is_index(place: Path) -> bool:
     return place.suffix == ".idx"
+
+
+def _quoted(place: str) -> str:
+    """A path in one of git's lists of paths, which colons separate."""
+    escaped = place.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 def mode_of(name: str, committed: Mapping[str, Blob]) -> int:

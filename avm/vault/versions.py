@@ -11,13 +11,12 @@ import time
 
 from avm.base import paths
 from avm.base.errors import NotFoundError
-from avm.vault import files, git, index_file
+from avm.vault import files, git, history, index_file
 from avm.vault.authors import Authors, Entry
 from avm.vault.location import Vault
-from avm.vault.objects import Objects, open_objects
-from avm.vault.repository import Detached, branch
+from avm.vault.objects import Blob, Objects, open_objects
 from avm.vault.rescue import keep_text, note_kept, set_copy_aside
-from avm.vault.staging import Check, blob_on_disk
+from avm.vault.staging import Check, blob_on_disk, changes_of
 
 
 class Versions:
@@ -50,7 +49,10 @@ class Versions:
             raw = files.read(self._vault, rel)
         except NotFoundError:
             return True
-        if self._is_at_head(rel):
+        committed, differs = self._compared(rel)
+        if not differs:
+            if committed is None:  # git ignores it, so no commit may hold it
+                self.keep(rel)
             return True
         if self._check(rel, raw):
             set_copy_aside(self._vault, rel)
@@ -62,6 +64,8 @@ class Versions:
             set_copy_aside(self._vault, rel)
             return True
         blob = stored.stdout.decode().strip()
+        if committed is not None and blob == committed[0]:
+            return True  # but for what git converts, such as line ends
         note_kept(self._vault, rel, blob)
         if self._in_conflict(rel):
             return True  # git's markers are nobody's text
@@ -81,19 +85,18 @@ class Versions:
         entries = index_file.entries(self._vault, self._vault.git_index, [rel])
         return any(stage for _, stage in entries.get(rel, []))
 
-    def _is_at_head(self, rel: str) -> bool:
-        try:
-            _, oid = branch(self._vault)
-        except Detached as at:
-            oid = str(at)
+    def _compared(self, rel: str) -> tuple[Blob | None, bool]:
+        """What HEAD has at `rel`, and whether a commit of the file as it is would change that."""
+        head = history.head(self._vault)
         with self._guard:
             if self._objects is None:
                 self._objects = open_objects(self._vault)
-            committed = self._objects.entries(oid, [rel]).get(rel)
-        if committed is None:
-            return False
-        now = blob_on_disk(self._vault, rel, like=committed[0])
-        return now is not None and now[0] == committed[0]
+            committed = self._objects.entries(head, [rel]).get(rel)
+            if committed is not None:
+                now = blob_on_disk(self._vault, rel, like=committed[0])
+                if now is not None and now[0] == committed[0]:
+                    return committed, False
+            return committed, bool(changes_of(self._vault, self._objects, head, [rel]))
 
 
 def _is_committed_name(rel: str) -> bool:

@@ -114,6 +114,15 @@ def test_the_same_suspicion_again_is_told_again_until_it_is_allowed(avm: AVM) ->
     assert avm.store.allowed.held_because("x.md", avm.read_bytes(path)) is None
 
 
+def test_what_is_told_to_be_held_back_is_held_back(avm: AVM) -> None:
+    """Also where the suspicion stands beyond what is looked at."""
+    for name, filler in (("near", 1), ("far", 1_100_000)):
+        hints = avm.write(f"memory/shared/{name}.md", " \n" * filler + WEAK).hints
+        avm.commit()
+        tracked = git(avm.store.vault.root, "ls-files", f"memory/shared/{name}.md")
+        assert bool(hints) != bool(tracked)
+
+
 def test_ordinary_text_has_no_hints(avm: AVM) -> None:
     assert avm.remember("RSI > 70 → exit").hints == ()
     assert avm.write("/memory/shared/y.md", "token: rotate it in May").hints == ()

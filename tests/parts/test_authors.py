@@ -55,6 +55,25 @@ def test_settling_drops_what_was_read_and_keeps_what_came_later(authors: Authors
     assert authors.size() == 0
 
 
+def test_a_journal_that_got_the_inode_of_an_older_one_is_read_anew(
+    vault: Vault, authors: Authors
+) -> None:
+    reader, old = Authors(vault), entry("old.md")
+    authors.record(old)
+    assert reader.open_version(old.path) == old
+    inode = journal(vault).stat().st_ino
+    for _ in range(20):
+        entries, size = authors.read()
+        authors.settle({one.path for one in entries}, size)
+        if journal(vault).stat().st_ino == inode:
+            break
+        authors.record(entry("between.md"))
+    new = [entry(f"{name}.md") for name in "ab"]
+    for one in new:
+        authors.record(one)
+    assert [reader.open_version(one.path) for one in (*new, old)] == [*new, None]
+
+
 def test_settling_nothing_or_a_journal_that_is_gone_is_no_error(authors: Authors) -> None:
     authors.settle({"x"}, 10)
     authors.record(entry("a.md"))

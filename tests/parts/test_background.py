@@ -150,6 +150,22 @@ def test_after_a_failure_it_tries_again(
         wait_for(lambda: committed(vault.root) >= {private("a.md")}, "the commit")
 
 
+def test_a_fault_of_ours_is_logged_and_ends_no_committing(
+    vault: Vault, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = [ValueError("what nobody thought of")]
+
+    def held() -> Collection[str]:
+        if faults:
+            raise faults.pop()
+        return ()
+
+    with running(vault, quiet(0), held):
+        remember(vault, private("a.md"))
+        wait_for(lambda: committed(vault.root) >= {private("a.md")}, "the commit")
+    assert "what nobody thought of" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["b.md", "of another length.md"])
 def test_what_another_left_to_us_while_we_committed_is_committed(
     vault: Vault, monkeypatch: pytest.MonkeyPatch, name: str

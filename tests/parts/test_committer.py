@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from conftest import git, wait_for
 from vault_helpers import (
     FORMATS,
     assert_clean,
+    assert_sound,
     commit,
     committed,
     content,
@@ -285,6 +287,21 @@ def test_a_clean_filter_of_the_person_is_applied(vault: Vault) -> None:
     assert content(vault.root, private("a.md")) == b"QUIET\n"
     assert vault.path(private("a.md")).read_text() == "quiet\n"
     assert_clean(vault)
+
+
+@pytest.mark.parametrize("name", ["v", 'an "odd": name\n'])
+def test_a_copy_of_a_vault_has_all_of_its_own_objects(tmp_path: Path, name: str) -> None:
+    first = make(tmp_path / name)
+    git(first.root, "config", "filter.same.clean", "cat")
+    put(first, ".gitattributes", "* filter=same\n")
+    remember(first, private("a.md"))
+    commit(first)
+    shutil.copytree(first.root, tmp_path / "copy", symlinks=True)
+    for vault in (first, open_vault(tmp_path / "copy")):
+        remember(vault, private("b.md"), "the same text in both\n")
+        assert commit(vault).waiting == {}
+        assert content(vault.root, private("b.md")) == b"the same text in both\n"
+        assert_sound(vault)
 
 
 def test_one_file_that_git_cannot_add_holds_up_no_other(vault: Vault) -> None:

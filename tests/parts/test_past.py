@@ -305,6 +305,28 @@ def test_no_filter_driver_or_setting_changes_what_is_said(repo: Repository) -> N
     assert not marker.exists()
 
 
+def test_no_mailmap_makes_a_commit_an_agent_s(repo: Repository) -> None:
+    """It is a file in the vault, so it can come with a pull."""
+    rel = f"{SHARED}/x.md"
+    mine = repo.put(3, rel, "one\n")
+    its = repo.put(4, rel, "one\ntwo\n", "akashi")
+    repo.write(".mailmap", "akashi <akashi@agents.avm.invalid> <pat@example.org>\n")
+    assert hashes(repo.avm.log(rel, agent="akashi")) == [its]
+    assert hashes(repo.avm.log(agent="akashi")) == [its]
+    assert [(line.agent, line.hash) for line in repo.avm.blame(rel)] == [
+        (None, mine),
+        ("akashi", its),
+    ]
+    undone = repo.avm.agent_memory("akashi").undo(since=timedelta(days=365), dry_run=True)
+    assert undone.commits == (its,)
+
+
+def test_the_first_commit_is_told_whatever_is_set(repo: Repository) -> None:
+    git(repo.root, "config", "log.showRoot", "false")
+    assert "/.avm/format" in repo.avm.log()[-1].paths
+    assert len(repo.avm.log(".avm/format")) == 1
+
+
 def test_odd_names_are_names(repo: Repository) -> None:
     for name in ("*.md", ":(top)x.md", "-rf.md", 'a\tb "c".md', "日本 ü.md", "at@home.md"):
         rel = f"{SHARED}/{name}"

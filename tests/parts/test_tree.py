@@ -185,3 +185,21 @@ def test_a_link_is_shown_and_not_followed(owner: Tree, avm: AVM, tmp_path: Path)
     assert error_of(owner.open, "/notes/link.md", os.O_RDONLY) == errno.ELOOP
     assert all("link" not in hit.path for hit in avm.search("out of the vault"))
     assert error_of(avm.read, "/notes/link.md") == errno.ENOENT
+
+
+def test_a_line_written_between_another_s_open_and_write_is_its_writer_s(avm: AVM) -> None:
+    rel = "memory/shared/log.md"
+    trees = {name: Tree(avm.agent_memory(name)) for name in ("akashi", "hermes")}
+    trees["akashi"].create(f"/{rel}", 0o644, os.O_WRONLY | os.O_CREAT).release()
+    handles = {
+        name: tree.open(f"/{rel}", os.O_WRONLY | os.O_APPEND) for name, tree in trees.items()
+    }
+    for name, handle in handles.items():
+        handle.write(f"{name}\n".encode(), 0)
+        handle.release()
+        trees[name].close()
+    avm.store.committer.commit(now=True, people=True)
+    assert [(line.text, line.agent) for line in avm.blame(rel)] == [
+        ("akashi", "akashi"),
+        ("hermes", "hermes"),
+    ]

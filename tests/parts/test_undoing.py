@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,10 @@ from vault_helpers import assert_sound
 
 from avm import AVM
 from avm.base.errors import AccessError, NotFoundError, RepositoryError, UsageError
+from avm.vault import rescue
+from avm.vault.init import adopt
 from avm.vault.rescue import kept
+from avm.vault.revert import reverted
 
 NOTE = "memory/shared/note.md"
 FRONT = "---\ntitle: Rule\nimportance: 0.9\n---\n"
@@ -125,6 +130,23 @@ def test_what_is_there_needs_a_revision_and_what_never_was_is_not_found(avm: AVM
         avm.restore("memory/shared/never.md")
     with pytest.raises(NotFoundError):
         avm.agent_memory("bob").restore("memory/private/akashi/x.md")
+
+
+def test_a_file_that_avm_does_not_commit_comes_back_and_stays_the_person_s(avm: AVM) -> None:
+    root = avm.store.vault.root
+    for text in ("one\n", "two\n"):
+        (root / "notes.md").write_text(text)
+        git(root, "add", ".")
+        git(root, "commit", "-qm", text)
+    at = git(root, "rev-parse", "HEAD")
+    (root / "notes.md").write_text("in no commit\n")
+    avm.restore("notes.md", "~1")
+    avm.write("other.md", "the person's too\n")
+    avm.store.committer.commit(now=True, journalled=True)
+    assert git(root, "rev-parse", "HEAD") == at
+    assert git(root, "status", "--porcelain").splitlines() == ["M notes.md", "?? other.md"]
+    assert on_disk(avm, "notes.md") == "one\n"
+    assert [kept.path for kept in rescue.kept(avm.store.vault)] == ["notes.md"]
 
 
 # undo
@@ -249,6 +271,104 @@ def test_bad_questions_are_told(avm: AVM) -> None:
         avm.undo(commit="nonsense")
     with pytest.raises(NotFoundError, match="no commit of bob"):
         avm.undo(agent="bob")
+
+
+def test_a_name_that_git_checks_out_nowhere_is_never_written(tmp_path: Path) -> None:
+    """A pull brings any history: its newest tree is checked by git, the trees before it are not."""
+    with AVM(tmp_path / "v", semantic="off") as avm:
+        save(avm, "one\n")
+        root = avm.store.vault.root
+        plain = git(root, "rev-parse", "HEAD^{tree}")
+        blob = hash_object(root, "blob", b"[core]\n\tfsmonitor = evil\n")
+        tree = b"100644 config.worktree\0" + bytes.fromhex(blob)
+        for name in (b".git", b"..", b"memory"):
+            tree = b"40000 %s\0" % name + bytes.fromhex(hash_object(root, "tree", tree))
+        evil = git(root, "commit-tree", hash_object(root, "tree", tree), "-p", "HEAD", "-m", "Bad")
+        after = git(root, "commit-tree", plain, "-p", evil, "-m", "Good")
+        git(root, "reset", "--quiet", "--hard", after)
+        assert all("config" not in path for path in avm.undo(commit=after).changed)
+        assert not (root / ".git/config.worktree").exists()
+
+
+def hash_object(root: Path, kind: str, data: bytes) -> str:
+    args = ["git", "hash-object", "-w", "-t", kind, "--literally", "--stdin"]
+    done = subprocess.run(args, cwd=root, input=data, capture_output=True, check=True)
+    return done.stdout.decode().strip()
+
+
+def test_links_and_submodules_are_not_taken_back_as_text(avm: AVM) -> None:
+    root = avm.store.vault.root
+    link, module = "memory/shared/link.md", "memory/shared/module"
+    (root / link).symlink_to("note.md")
+    git(root, "add", ".")
+    git(root, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},{module}")
+    git(root, "commit", "-qm", "Link and module")
+    git(root, "rm", "-q", "--cached", module)
+    git(root, "rm", "-q", link)
+    git(root, "commit", "-qm", "Without them")
+    done = avm.undo()
+    why = "a symbolic link or a submodule: use git revert"
+    assert (done.changed, done.left) == ({}, {f"/{link}": why, f"/{module}": why})
+    assert on_disk(avm, link) is None
+
+
+def test_a_commit_beside_it_takes_nothing_away_from_a_merge(avm: AVM) -> None:
+    save(avm, "a\nb\nc\n")
+    vault = avm.store.vault
+    ended = threading.Event()
+
+    def keep_recovering() -> None:
+        while not ended.is_set():
+            avm.store.committer.recover()
+
+    beside = threading.Thread(target=keep_recovering)
+    beside.start()
+    try:
+        for _ in range(10):
+            merged = reverted(vault, b"A\nx\nb\nC\n", b"a\nx\nb\nc\n", b"A\nx\nb\nc\n")
+            assert merged == b"a\nx\nb\nC\n"
+    finally:
+        ended.set()
+        beside.join()
+
+
+@pytest.mark.parametrize("who", ["akashi", None])
+def test_an_undo_names_nothing_that_others_may_not_see(avm: AVM, who: str | None) -> None:
+    root, private = avm.store.vault.root, "memory/private/bob/plan.md"
+    for rel in (NOTE, private):
+        (root / rel).parent.mkdir(parents=True, exist_ok=True)
+        (root / rel).write_text("one\n")
+    git(root, "add", ".")
+    its = ("-c", "user.name=akashi", "-c", "user.email=akashi@agents.avm.invalid")
+    git(root, *its, "commit", "-qm", "What bob plans")
+    commit = git(root, "rev-parse", "HEAD")
+    (root / private).write_text("edited since\n")
+    avm.view(who).undo(commit=commit)
+    told = avm.agent_memory("akashi").log(NOTE)
+    assert [entry.subject for entry in told] == ["undo: note", "remember: note"]
+
+
+@pytest.mark.parametrize("how", ["a filter", "line ends"])
+def test_what_git_converts_comes_back_as_it_stood_in_the_file(tmp_path: Path, how: str) -> None:
+    git(tmp_path, "init", "--quiet")
+    if how == "a filter":
+        git(tmp_path, "config", "filter.rot.clean", "tr a-y b-z")
+        git(tmp_path, "config", "filter.rot.smudge", "tr b-z a-y")
+        (tmp_path / ".git/info/attributes").write_text("memory/** filter=rot\n")
+    else:
+        git(tmp_path, "config", "core.autocrlf", "true")
+    adopt(tmp_path)
+    with AVM(tmp_path, semantic="off") as avm:
+        for text in ("---\r\ntitle: a\r\n---\r\none\r\n", "two\r\n"):
+            save(avm, text, agent="akashi")
+        akashi = avm.agent_memory("akashi")
+        akashi.undo()
+        assert avm.read_bytes(NOTE) == b"---\r\ntitle: a\r\n---\r\none\r\n"
+        akashi.restore(NOTE, "~1")
+        assert avm.read_bytes(NOTE) == b"two\r\n" == akashi.show(NOTE)
+        akashi.restore_meta(NOTE)
+        assert avm.read_bytes(NOTE) == b"---\r\ntitle: a\r\n---\r\ntwo\r\n"
+        assert git(tmp_path, "status", "--porcelain") == ""
 
 
 # purge

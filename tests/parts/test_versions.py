@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from conftest import git
-from vault_helpers import assert_clean, commit, content
+from vault_helpers import FORMATS, assert_clean, commit, content, make
 
 from avm import AVM
+from avm.base.config import Config
+from avm.vault.committer import Committer
 from avm.vault.git import blob_id
 from avm.vault.init import adopt
 from avm.vault.rescue import kept
@@ -73,6 +75,21 @@ def test_in_an_adopted_vault_an_agent_s_write_on_an_edit_of_yours_waits(tmp_path
         git(tmp_path, "commit", "-qam", "Both")
         assert commit(vault).waiting == {}
     assert_clean(vault)
+
+
+def test_a_file_that_another_opened_and_did_not_write_is_its_writer_s(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-qm", "Mine", "--allow-empty")
+    adopt(tmp_path)
+    with AVM(tmp_path, semantic="off") as avm:
+        avm.agent_memory("akashi").write(REL, "by akashi\n")
+        avm.store.versions.close(REL, "bob")  # what a mount does when a file is opened to append
+        assert avm.agent_memory("bob").commit().waiting == {REL: "written by another"}
+        assert avm.agent_memory("akashi").commit().waiting == {}
+        assert told(avm) == ["Pat Person: Mine", "akashi: remember: both"]
+        avm.store.vault.path(REL).write_text("by the person\n")
+        assert commit(avm.store.vault).waiting == {}
+        assert git(tmp_path, "status", "--porcelain") == f"M {REL}"
 
 
 def test_what_one_wrote_and_another_forgot_is_in_history(avm: AVM) -> None:
@@ -149,4 +166,60 @@ def test_conflict_markers_become_no_version(avm: AVM) -> None:
     git(root, "commit", "-qm", "merged")
     commit(avm.store.vault)
     assert git(root, "log", "-m", "--format=%h", "-S<<<<<<<", "--", REL) == ""
+
+
+def test_what_git_ignores_is_kept_and_becomes_no_version(avm: AVM) -> None:
+    root = avm.store.vault.root
+    (root / "memory/shared/.gitignore").write_text("scratch/\n")
+    git(root, "init", "-q", "memory/shared/nested")
+    commit(avm.store.vault, people=True)
+    at = git(root, "rev-parse", "HEAD")
+    for rel in ("memory/shared/scratch/x.md", "memory/shared/nested/x.md"):
+        avm.agent_memory("akashi").write(rel, f"akashi's {rel}\n")
+        avm.agent_memory("bob").write(rel, f"bob's {rel}\n")
+        avm.agent_memory("bob").forget(rel)
+        for who in ("akashi", "bob"):
+            git(root, "cat-file", "-e", blob_id(f"{who}'s {rel}\n".encode()))
+    assert commit(avm.store.vault, people=True).waiting == {}
+    assert git(root, "rev-parse", "HEAD") == at
+
+
+def test_a_committed_text_whose_line_ends_git_converts_is_no_version(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "config", "core.autocrlf", "true")
+    (tmp_path / "memory/shared").mkdir(parents=True)
+    (tmp_path / REL).write_bytes(b"committed\r\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "Mine")
+    vault = adopt(tmp_path)
+    with AVM(tmp_path, semantic="off") as avm:
+        avm.agent_memory("akashi").write(REL, b"by akashi\r\n")
+        report = commit(vault)
+        assert (len(report.commits), report.waiting) == (1, {})
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_version_that_git_pruned_holds_up_nothing(tmp_path: Path, form: str) -> None:
+    vault = make(tmp_path / "v", form)
+    with AVM(vault.root, semantic="off") as avm:
+        avm.agent_memory("akashi").write(REL, "one\n")
+        avm.agent_memory("bob").write(REL, "two\n")
+        git(vault.root, "gc", "--quiet", "--prune=now")
+        assert len(commit(vault).commits) == 1
+        assert told(avm) == ["bob: remember: both"]
+        assert_clean(vault)
+
+
+def test_what_another_writes_while_a_commit_is_made_is_not_the_first_one_s(avm: AVM) -> None:
+    avm.agent_memory("akashi").write("memory/shared/a.md", "read first\n")
+    avm.agent_memory("akashi").write(REL, "by akashi\n")
+
+    def check(rel: str, raw: bytes) -> None:
+        """Called when a file was read: of two, the other has still to be."""
+        if rel.endswith("a.md") and avm.read(REL) == "by akashi\n":
+            avm.agent_memory("bob").write(REL, "by bob\n")
+
+    Committer(avm.store.vault, Config(), check).commit(now=True)
+    assert told(avm, REL) == ["akashi: remember: both", "bob: edit: both"]
+    assert content(avm.store.vault.root, REL, "HEAD~1") == b"by akashi\n"
     assert_clean(avm.store.vault)
