@@ -143,7 +143,8 @@ class Undone:
 
 @dataclass(frozen=True)
 class Collected:
-    """The expired memories that were removed from the tree, and why others stay."""
+    """The expired memories that were removed from the tree, and why others stay or are not
+    committed."""
 
     removed: tuple[str, ...]
     left: dict[str, str]

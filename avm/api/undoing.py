@@ -99,17 +99,14 @@ class Undoing(Past):
         if not dry_run and changed:
             for rel, data in changed.items():
                 self.store.put(rel, data, own, "undo")
-            subject, trailers = (
-                _subject(chosen, writer, changed),
-                [f"Undoes: {one}" for one in hashes],
-            )
-            report = self._commit_within(changed, subject, trailers)
-            left |= {paths.display(rel): f"not committed: {r}" for rel, r in report.waiting.items()}
+            subject = _subject(chosen, writer, changed)
+            trailers = [f"Undoes: {one}" for one in hashes]
+            left |= _uncommitted(self._commit_within(changed, subject, trailers), changed)
         return Undone(hashes, did, left, dry_run)
 
     def gc(self) -> Collected:
         """Remove the expired memories under `memory/` from the tree, in one commit; history keeps
-        them. Those that cannot be committed stay, and why."""
+        them. Those that AVM would not commit stay, and why."""
         self.store.index.refresh()
         expired = [row.path for row in self.store.index.expired(self._filter(""))]
         left: dict[str, str] = {}
@@ -131,7 +128,7 @@ class Undoing(Past):
             for rel in gone:
                 self.store.put(rel, None, self.viewer.agent, "gc")
             count = f"{len(gone)} expired " + ("memory" if len(gone) == 1 else "memories")
-            self._commit_within(gone, f"gc: {count}")
+            left |= _uncommitted(self._commit_within(gone, f"gc: {count}"), gone)
         return Collected(tuple(map(paths.display, gone)), left)
 
     def purge_help(self, path: str) -> str:
@@ -321,6 +318,12 @@ class Undoing(Past):
         return self.store.committer.commit(
             now=True, within=list(rels), subject=subject, trailers=tuple(trailers)
         )
+
+
+def _uncommitted(report: Report, rels: Iterable[str]) -> dict[str, str]:
+    """Which of `rels` were changed and wait for their commit, and why."""
+    waiting = dict.fromkeys(rels, report.blocked) if report.blocked else report.waiting
+    return {paths.display(rel): f"not committed: {why}" for rel, why in waiting.items()}
 
 
 def _verb(old: bytes | None, new: bytes | None) -> str:

@@ -64,7 +64,7 @@ class Committer:
         self._config = config
         self._check = check or (lambda rel, raw: None)
         self._authors = Authors(vault)
-        self._mutex = vault.git_state / "commit.lock"
+        self._mutex = recovery.mutex(vault)
         self._git_lock = vault.git_dir / "index.lock"
         self._watch = GitWatch(vault.root)
         self._person: tuple[float, Identity] | None = None

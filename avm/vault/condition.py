@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avm.base.paths import TEMP_PREFIX
-from avm.vault import git
+from avm.vault import git, recovery
 from avm.vault.ignore import TEMP_RULE
 from avm.vault.location import Vault
 from avm.vault.locks import try_lock
@@ -94,21 +94,16 @@ def lock_files(vault: Vault) -> list[LockFile]:
 
 def unfinished_commit(vault: Vault) -> Path | None:
     """The journal of a commit whose writer is gone, if there is one."""
-    journal = vault.git_state / "commit.json"
+    journal = recovery.note_path(vault)
     if not journal.exists():
         return None
-    mutex = try_lock(commit_mutex(vault))
+    mutex = try_lock(recovery.mutex(vault))
     if mutex is None:
         return None  # its writer lives
     try:
         return journal if journal.exists() else None
     finally:
         mutex.release()
-
-
-def commit_mutex(vault: Vault) -> Path:
-    """The lock that a committer holds for a round (committer.py)."""
-    return vault.git_state / "commit.lock"
 
 
 def temp_files(vault: Vault) -> list[Path]:

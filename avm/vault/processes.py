@@ -32,6 +32,7 @@ class GitWatch:
 
     def __init__(self, root: Path) -> None:
         self._root = str(root)
+        self._outlasted: str | None = None  # the command that was waited for long enough
         self._others: dict[str, float] = {}  # process → when it was first seen, as no git
 
     def running(self) -> str | None:
@@ -43,9 +44,13 @@ class GitWatch:
         return self._find(_REWRITING)
 
     def wait(self, seconds: float) -> None:
-        """Wait until none is seen that writes over files, for so long at most."""
+        """Wait until none is seen that writes over files, for so long at most; not again for one
+        that outlasted it: its editor is open, and writers would queue behind each other's waits."""
         deadline = time.monotonic() + seconds
-        while self.rewriting() and time.monotonic() < deadline:
+        while (found := self.rewriting()) and found != self._outlasted:
+            if time.monotonic() >= deadline:
+                self._outlasted = found
+                return
             time.sleep(_POLL_SECONDS)
 
     def _find(self, commands: Collection[str]) -> str | None:

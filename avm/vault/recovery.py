@@ -23,6 +23,11 @@ from avm.vault.staging import empty_quarantine
 _LIVING_SECONDS = 0.1
 
 
+def mutex(vault: Vault) -> Path:
+    """The lock that a committer holds for a round."""
+    return vault.git_state / "commit.lock"
+
+
 def note_path(vault: Vault) -> Path:
     """Where the note is."""
     return vault.git_state / "commit.json"

@@ -3,10 +3,11 @@ at the same moment."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ from avm.vault import committer
 from avm.vault.authors import Authors
 from avm.vault.committer import Committer
 from avm.vault.location import Vault
+from avm.vault.processes import GitWatch
 from avm.vault.repository import busy_with
 
 
@@ -496,21 +498,46 @@ def test_what_the_person_stashed_keeps_its_author_until_it_comes_back(vault: Vau
     assert Authors(vault).size() == 0
 
 
-def test_a_commit_whose_editor_is_open_is_waited_for(
-    vault: Vault, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(committer, "_LOCK_WAIT_SECONDS", 0.2)
-    put(vault, "work.txt", "mine\n")
-    git(vault.root, "add", "work.txt")
+@contextlib.contextmanager
+def in_an_editor(vault: Vault, *args: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """`git ARGS` of the person's with its editor open, until the file that comes with it exists."""
     ready, go = vault.root.parent / "ready", vault.root.parent / "go"
     editor = vault.root.parent / "editor"
     wait = f"touch '{ready}'; while ! test -e '{go}'; do sleep 0.02; done"
     editor.write_text(f'#!/bin/sh\n{wait}\necho Mine > "$1"\n')
     editor.chmod(0o755)
     env = {**os.environ, "GIT_EDITOR": str(editor)}
-    person = subprocess.Popen(["git", "commit", "-q"], cwd=vault.root, env=env)
+    person = subprocess.Popen(["git", *args], cwd=vault.root, env=env)
     try:
         wait_for(ready.exists, "the editor is open")
+        yield person, go
+    finally:
+        go.touch()
+        person.kill()
+        person.wait()
+
+
+def test_writers_wait_once_for_a_merge_whose_editor_is_open(vault: Vault) -> None:
+    put(vault, "work.txt", "mine\n")
+    git(vault.root, "commit", "-qam", "On a side")
+    git(vault.root, "branch", "side")
+    git(vault.root, "reset", "-q", "--hard", "HEAD~1")
+    with in_an_editor(vault, "merge", "-q", "--no-ff", "--edit", "side"):
+        watch = GitWatch(vault.root)
+        assert watch.rewriting()
+        began = time.monotonic()
+        for _ in range(20):
+            watch.wait(0.3)
+        assert 0.3 <= time.monotonic() - began < 3
+
+
+def test_a_commit_whose_editor_is_open_is_waited_for(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "_LOCK_WAIT_SECONDS", 0.2)
+    put(vault, "work.txt", "mine\n")
+    git(vault.root, "add", "work.txt")
+    with in_an_editor(vault, "commit", "-q") as (person, go):
         remember(vault, private("a.md"))
         report = commit(vault)
         assert report.commits == []
@@ -518,10 +545,6 @@ def test_a_commit_whose_editor_is_open_is_waited_for(
         assert Committer(vault, Config()).waiting().blocked == report.blocked
         go.touch()
         assert person.wait(timeout=20) == 0, "the person's commit failed"
-    finally:
-        go.touch()
-        person.kill()
-        person.wait()
     assert show(vault.root, "%an: %s") == "Pat Person: Mine"
     assert len(commit(vault).commits) == 1
     assert_clean(vault)

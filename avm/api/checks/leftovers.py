@@ -45,7 +45,7 @@ def _kept(view: View) -> Iterator[Finding]:
         size = sum(file.stat().st_size for file in files)
         yield Finding(
             str(files[0].parent),
-            f"{len(files)} expired files that gave way to new ones are kept ({size:,} bytes)",
+            f"{len(files)} files that gave way to others are kept aside ({size:,} bytes)",
             "remove what you do not want",
             note=True,
         )
