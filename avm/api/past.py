@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from avm.api import values
 from avm.api.results import BlameLine, Commit
-from avm.api.viewed import Viewed, not_found
+from avm.api.viewed import Viewed, a_folder, not_found
 from avm.base import paths
 from avm.base.access import Viewer
 from avm.base.errors import NotFoundError
@@ -181,7 +181,9 @@ class Past(Viewed):
             return rel
         vault, head = self.store.vault, history.head(self.store.vault)
         hidden = not rel or paths.in_dot_git(rel) or not self.viewer.can_read(rel)
-        if hidden or head is None or files.is_folder(vault, rel):
+        if not hidden and files.is_folder(vault, rel):
+            raise a_folder(rel)
+        if hidden or head is None:
             raise not_found(rel)
         if not log.was_there(vault, head, [rel]):
             raise not_found(rel)

@@ -32,6 +32,7 @@ class Undoing(Past):
         """
         rel = self._once_there(path)
         self._writable(rel)
+        self._check_free(rel)
         vault = self.store.vault
         there = files.regular_file(vault, rel)
         if rev is None and there is not None:
@@ -54,6 +55,7 @@ class Undoing(Past):
         """
         rel = self._existing(path)
         self._writable(rel)
+        self._check_free(rel)
         raw = files.read(self.store.vault, rel)
         shown = paths.display(rel)
         if memory_file.split(raw).has_front:
@@ -88,6 +90,9 @@ class Undoing(Past):
         chosen = self._chosen(writer, since, commit, zone)
         now, conflicts = self._taken_back(chosen)
         changed = {rel: data for rel, data in now.items() if data != self._on_disk(rel)}
+        for rel, why in self.store.committer.staged(changed).items():
+            conflicts[rel] = why
+            del changed[rel]
         hashes = tuple(one.id for one in chosen)
         did = {paths.display(rel): _verb(self._on_disk(rel), data) for rel, data in changed.items()}
         left = {paths.display(rel): why for rel, why in conflicts.items()}
@@ -115,6 +120,9 @@ class Undoing(Past):
                 left[paths.display(rel)] = reason
             else:
                 gone.append(rel)
+        for rel, why in self.store.committer.staged(gone).items() if gone else ():
+            left[paths.display(rel)] = why
+            gone.remove(rel)
         if gone:
             self._check_free()
             for rel in gone:
@@ -209,12 +217,20 @@ class Undoing(Past):
         if report.blocked:
             raise RepositoryError(f"not now: {report.blocked}")
 
-    def _check_free(self) -> None:
+    def _check_free(self, *rels: str) -> None:
+        """Raise RepositoryError in the middle of an operation of the person's, and if one of `rels`
+        is in conflict."""
+        from avm.vault.changes import CONFLICT
         from avm.vault.repository import busy_with
 
         busy = busy_with(self.store.vault)
         if busy:
             raise RepositoryError(f"not now: {busy}")
+        for rel, why in self.store.committer.staged(rels).items():
+            if why == CONFLICT:
+                raise RepositoryError(
+                    f"{paths.display(rel)} is in a merge conflict: settle that first"
+                )
 
     def _chosen(
         self,
@@ -320,7 +336,10 @@ def _subject(chosen: list[Logged], writer: str | None, changed: Collection[str])
     if len(chosen) > 1:
         return f"undo: {len(chosen)} commits" + (f" of {writer}" if writer else "")
     if chosen[0].paths.keys() <= set(changed):
-        return f"undo: {chosen[0].subject}"
+        subject = chosen[0].subject
+        if subject.startswith("undo: "):
+            return subject.replace("undo", "redo", 1)
+        return f"undo: {subject.removeprefix('redo: ')}"
     # That subject may name what not everybody may see who sees this commit.
     names = [paths.printable(paths.stem_of(rel)) for rel in changed]
     return f"undo: {names[0]}" if len(names) == 1 else f"undo: {len(names)} memories"

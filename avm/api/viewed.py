@@ -68,6 +68,8 @@ class Viewed:
         rel = paths.clean_rel(path)
         status = files.regular_file(self.store.vault, rel)
         hidden = paths.in_dot_git(rel) or not self.viewer.can_read(rel)
+        if not hidden and files.is_folder(self.store.vault, rel):
+            raise a_folder(rel)
         if hidden or status is None or self.store.has_ended(rel, status):
             raise not_found(rel)
         return rel
@@ -84,3 +86,8 @@ class Viewed:
 
 def not_found(rel: str) -> NotFoundError:
     return NotFoundError(f"no memory at {paths.display(rel)}")
+
+
+def a_folder(rel: str) -> NotFoundError:
+    """What is said of a folder where a file is asked for."""
+    return NotFoundError(f"{paths.display(rel)} is a folder: name a file in it")

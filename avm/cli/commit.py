@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
+from avm.base.errors import RepositoryError
 from avm.cli.door import Door, shared
 
 
@@ -18,9 +21,11 @@ def command(door: Door, message: str | None) -> None:
     What you staged yourself is left to your own git commit.
     """
     report = door.view().commit(message)
+    if report.blocked and not door.as_json:
+        raise RepositoryError(f"not now: {report.blocked}")
     count = len(report.commits)
     lines = [f"{count} commit{'' if count == 1 else 's'}" if count else "nothing to commit"]
-    if report.blocked:
-        lines = [f"not now: {report.blocked}"]
     lines += [f"left: /{path}: {reason}" for path, reason in sorted(report.waiting.items())]
     door.result(report, "\n".join(lines) + "\n")
+    if report.blocked:
+        sys.exit(RepositoryError.exit_code)

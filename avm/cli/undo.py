@@ -8,6 +8,7 @@ import click
 
 from avm.api import Undone
 from avm.api.past import SHORT
+from avm.base.paths import printable
 from avm.cli.door import Door, shared_but_agent
 
 
@@ -34,8 +35,8 @@ def command(
 
 
 def _as_text(done: Undone) -> str:
-    lines = [f"{how}  {path}" for path, how in sorted(done.changed.items())]
-    lines += [f"left  {path}: {why}" for path, why in sorted(done.left.items())]
+    lines = [f"{how}  {printable(path)}" for path, how in sorted(done.changed.items())]
+    lines += [f"left  {printable(path)}: {why}" for path, why in sorted(done.left.items())]
     hashes = " ".join(one[:SHORT] for one in done.commits)
     what = "would take back" if done.dry_run else "took back"
     if not done.changed:

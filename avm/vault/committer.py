@@ -20,7 +20,18 @@ from pathlib import Path
 from avm.base.config import Config
 from avm.vault import index_file, recovery
 from avm.vault.authors import Authors, Entry
-from avm.vault.changes import Change, Group, Item, Policy, Wording, changes, decide, message
+from avm.vault.changes import (
+    CONFLICT,
+    STAGED,
+    Change,
+    Group,
+    Item,
+    Policy,
+    Wording,
+    changes,
+    decide,
+    message,
+)
 from avm.vault.history import head
 from avm.vault.identity import Identity, agent_identity, person
 from avm.vault.location import Vault
@@ -105,7 +116,7 @@ class Committer:
                 except _AtWork as command:
                     reason = f"{command} is running"
                 except Locked as lock:
-                    reason = f"{lock} is held: another git command runs, or one was killed"
+                    reason = _held(lock)
                 # Jitter, so that two who collide do not collide again.
                 time.sleep(random.uniform(0.01, 0.05))
         return Report(blocked=reason)
@@ -121,7 +132,14 @@ class Committer:
         waiting |= Stager(self._vault, self._git(), self._check).held(waiting)
         command = self._watch.running()
         blocked = busy_with(self._vault) or (f"{command} is running" if command else None)
+        if blocked is None and self._git_lock.exists():
+            blocked = _held(self._git_lock)
         return Report(waiting=waiting, blocked=blocked)
+
+    def staged(self, names: Collection[str]) -> dict[str, str]:
+        """Those of `names` that the person staged or that are in conflict: which of the two."""
+        found = changes_of(self._vault, self._git(), head(self._vault), names)
+        return {c.path: CONFLICT if c.unmerged else STAGED for c in found if c.staged}
 
     def recover(self) -> None:
         """Finish or undo what a killed committer left. Raises RepositoryError."""
@@ -364,6 +382,10 @@ class _Beside:
             raise self._error
         assert self._found is not None
         return self._found
+
+
+def _held(lock: object) -> str:
+    return f"{lock} is held: another git command runs, or one was killed"
 
 
 class _AtWork(Exception):

@@ -156,4 +156,4 @@ def no_such(rev: str) -> NotFoundError:
 
 def nothing_committed() -> NotFoundError:
     """What is said of a vault that has no commit."""
-    return NotFoundError("nothing is committed yet: avm commit")
+    return NotFoundError("nothing is committed yet: avm commit, or git commit")

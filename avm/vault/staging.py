@@ -355,17 +355,19 @@ class Stager:
 
 def empty_quarantine(vault: Vault) -> None:
     """Remove what was put aside and not taken in."""
-    shutil.rmtree(vault.git_state / QUARANTINE, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(vault.git_state / QUARANTINE):
+            shutil.rmtree(vault.git_state / QUARANTINE / name, ignore_errors=True)
+
+
+def _is_index(place: Path) -> bool:
+    return place.suffix == ".idx"
 
 
 def _quoted(place: str) -> str:
     """A path in one of git's lists of paths, which colons separate."""
     escaped = place.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
-
-
-def _is_index(place: Path) -> bool:
-    return place.suffix == ".idx"
 
 
 def mode_of(name: str, committed: Mapping[str, Blob]) -> int:

@@ -205,8 +205,9 @@ def test_commit(vault: Path) -> None:
     assert git(vault, "log", "-1", "--format=%an %s") == "Pat Person Notes of the week"
     assert git(vault, "diff", "--cached", "--name-only") == "memory/shared/staged.md"
     git(vault, "checkout", "--quiet", "--detach")
-    assert ok("commit") == "not now: HEAD is detached\n"
-    assert json.loads(ok("commit", "--json"))["blocked"] == "HEAD is detached"
+    fails(9, "not now: HEAD is detached", "commit")
+    done = run_avm("commit", "--json")
+    assert (done.returncode, json.loads(done.stdout)["blocked"]) == (9, "HEAD is detached")
     done = run_avm("remember", "while detached")
     assert (done.returncode, done.stdout) == (0, "/memory/shared/while_detached.md\n")
     assert done.stderr == "avm: saved; the commit waits: HEAD is detached\n"
@@ -339,8 +340,8 @@ def test_paths(vault: Path, folder: str, path: str) -> None:
         ("~/avm/memory", "shared/x.md", 6, "no memory at /memory/shared/x.md"),
         ("~", "/etc/passwd", 6, "no memory at /etc/passwd"),
         ("~", ".git/config", 6, "no memory at /.git/config"),
-        ("~", "memory/shared", 6, "no memory at /memory/shared"),
-        ("~", "", 6, "no memory at /"),
+        ("~", "memory/shared", 6, "/memory/shared is a folder"),
+        ("~", "", 6, "/ is a folder"),
         ("~", "memory/nosuch/:tags", 6, "no folder at /memory/nosuch"),
         ("~", "nosuch.md:meta", 6, "no memory at /nosuch.md"),
         ("~", ":search?query=x&limit=0", 2, "limit '0': give a whole number"),

@@ -110,3 +110,24 @@ def test_gc_and_purge(vault: Path) -> None:
     before = subjects(vault)
     assert "git filter-repo" in ok("purge", NOTE)
     assert subjects(vault) == before
+
+
+def test_a_folder_is_no_file(vault: Path) -> None:
+    for verb in ("show", "diff", "blame", "restore", "forget", "purge", "allow"):
+        assert "/memory/shared is a folder: name a file in it" in fails(6, verb, "memory/shared")
+
+
+def test_what_holds_up_a_commit_is_an_error_and_in_status(vault: Path) -> None:
+    (vault / "memory/shared/new.md").write_text("x\n")
+    lock = vault / ".git/index.lock"
+    lock.touch()
+    try:
+        assert "not now: " in (said := fails(9, "commit")) and "index.lock is held" in said
+        assert f"commits wait: {lock} is held" in ok("status")
+    finally:
+        lock.unlink()
+    (vault / ".git/MERGE_HEAD").write_text("0" * 40)
+    assert "not now: merge in progress" in fails(9, "commit")
+    assert "not now: merge in progress" in fails(9, "undo")
+    assert "not now: merge in progress" in fails(9, "restore", f"{NOTE}@HEAD")
+    (vault / ".git/MERGE_HEAD").unlink()

@@ -13,6 +13,7 @@ from vault_helpers import assert_sound
 
 from avm import AVM
 from avm.base.errors import AccessError, NotFoundError, RepositoryError, UsageError
+from avm.vault import rescue
 from avm.vault.init import adopt
 from avm.vault.rescue import kept
 from avm.vault.revert import reverted
@@ -161,7 +162,7 @@ def test_a_file_that_avm_does_not_commit_comes_back_and_stays_the_person_s(avm: 
     assert git(root, "rev-parse", "HEAD") == at
     assert git(root, "status", "--porcelain").splitlines() == ["M notes.md", "?? other.md"]
     assert on_disk(avm, "notes.md") == "one\n"
-    assert [text.path for text in kept(avm.store.vault)] == ["notes.md"]
+    assert [kept.path for kept in rescue.kept(avm.store.vault)] == ["notes.md"]
 
 
 # undo
@@ -201,10 +202,10 @@ def test_a_deletion_is_undone(avm: AVM) -> None:
 def test_an_undo_can_be_undone(avm: AVM) -> None:
     save(avm, "one\n")
     save(avm, "two\n")
-    avm.undo()
-    assert on_disk(avm) == "one\n"
-    avm.undo()
-    assert on_disk(avm) == "two\n"
+    for text, subject in (("one", "undo"), ("two", "redo"), ("one", "undo")):
+        avm.undo()
+        assert on_disk(avm) == f"{text}\n"
+        assert log(avm)[0] == f"Pat Person: {subject}: edit: note"
 
 
 def test_later_edits_elsewhere_in_the_file_stay_and_in_the_same_lines_win(avm: AVM) -> None:
@@ -384,6 +385,34 @@ def test_what_git_converts_comes_back_as_it_stood_in_the_file(tmp_path: Path, ho
         akashi.restore_meta(NOTE)
         assert avm.read_bytes(NOTE) == b"---\r\ntitle: a\r\n---\r\ntwo\r\n"
         assert git(tmp_path, "status", "--porcelain") == ""
+
+
+def test_what_the_person_staged_is_left_and_named(avm: AVM) -> None:
+    save(avm, "one\n")
+    save(avm, "two\n")
+    root = avm.store.vault.root
+    avm.store.vault.path(NOTE).write_text("staged\n")
+    git(root, "add", NOTE)
+    avm.store.vault.path(NOTE).write_text("two\n")
+    done = avm.undo(commit="HEAD")
+    assert (done.changed, done.left) == ({}, {f"/{NOTE}": "staged by you: git commit"})
+    assert on_disk(avm) == "two\n"
+    git(root, "commit", "-qm", "Staged")
+
+
+def test_nothing_is_restored_over_a_conflict(avm: AVM) -> None:
+    first = save(avm, "one\n")
+    root, place = avm.store.vault.root, avm.store.vault.path(NOTE)
+    place.write_text("stashed\n")
+    git(root, "stash", "-q")
+    save(avm, "two\n")
+    subprocess.run(["git", "stash", "pop", "-q"], cwd=root, capture_output=True, check=False)
+    before = place.read_text()
+    assert "<<<<<<<" in before
+    with pytest.raises(RepositoryError, match="in a merge conflict"):
+        avm.restore(NOTE, first[:8])
+    assert place.read_text() == before
+    git(root, "checkout", "-q", "HEAD", "--", NOTE)
 
 
 # purge

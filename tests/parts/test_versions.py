@@ -141,6 +141,33 @@ def test_an_open_file_waits_and_the_version_before_it_does_not(avm: AVM) -> None
     assert_clean(avm.store.vault)
 
 
+def test_conflict_markers_become_no_version(avm: AVM) -> None:
+    root, place = avm.store.vault.root, avm.store.vault.path(REL)
+    for text, *switch in (
+        ["base"],
+        ["theirs", "switch", "-qc", "side"],
+        ["ours", "switch", "-q", "-"],
+    ):
+        if switch:
+            git(root, *switch)
+        place.write_text(f"{text}\n")
+        git(root, "add", REL)
+        git(root, "commit", "-qm", text)
+    subprocess.run(["git", "-C", root, "merge", "-q", "side"], capture_output=True, check=False)
+    marked = place.read_text()
+    assert "<<<<<<<" in marked
+    avm.agent_memory("akashi").write(REL, marked + "and akashi\n")
+    avm.forget(REL)
+    blobs = dict.fromkeys(text.blob for text in kept(avm.store.vault))
+    texts = [git(root, "cat-file", "-p", blob) for blob in blobs]
+    assert texts == [marked.strip(), f"{marked}and akashi"]
+    git(root, "checkout", "--theirs", REL)
+    git(root, "add", REL)
+    git(root, "commit", "-qm", "merged")
+    commit(avm.store.vault)
+    assert git(root, "log", "-m", "--format=%h", "-S<<<<<<<", "--", REL) == ""
+
+
 def test_what_git_ignores_is_kept_and_becomes_no_version(avm: AVM) -> None:
     root = avm.store.vault.root
     (root / "memory/shared/.gitignore").write_text("scratch/\n")
@@ -195,32 +222,4 @@ def test_what_another_writes_while_a_commit_is_made_is_not_the_first_one_s(avm: 
     Committer(avm.store.vault, Config(), check).commit(now=True)
     assert told(avm, REL) == ["akashi: remember: both", "bob: edit: both"]
     assert content(avm.store.vault.root, REL, "HEAD~1") == b"by akashi\n"
-    assert_clean(avm.store.vault)
-
-
-def test_conflict_markers_become_no_version(avm: AVM) -> None:
-    root, place = avm.store.vault.root, avm.store.vault.path(REL)
-    for text, *switch in (
-        ["base"],
-        ["theirs", "switch", "-qc", "side"],
-        ["ours", "switch", "-q", "-"],
-    ):
-        if switch:
-            git(root, *switch)
-        place.write_text(f"{text}\n")
-        git(root, "add", REL)
-        git(root, "commit", "-qm", text)
-    subprocess.run(["git", "-C", root, "merge", "-q", "side"], capture_output=True, check=False)
-    marked = place.read_text()
-    assert "<<<<<<<" in marked
-    avm.agent_memory("akashi").write(REL, marked + "and akashi\n")
-    avm.forget(REL)
-    blobs = dict.fromkeys(text.blob for text in kept(avm.store.vault))
-    texts = [git(root, "cat-file", "-p", blob) for blob in blobs]
-    assert texts == [marked.strip(), f"{marked}and akashi"]
-    git(root, "checkout", "--theirs", REL)
-    git(root, "add", REL)
-    git(root, "commit", "-qm", "merged")
-    commit(avm.store.vault)
-    assert git(root, "log", "-m", "--format=%h", "-S<<<<<<<", "--", REL) == ""
     assert_clean(avm.store.vault)

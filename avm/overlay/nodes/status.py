@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from avm.api import Status, View
-from avm.base.paths import clean_rel
+from avm.base.paths import clean_rel, printable
 from avm.overlay.names import Node
 
 _SHOWN = 10
@@ -37,7 +37,7 @@ def as_text(status: Status) -> str:
 def _listed(what: str, items: list[str]) -> list[str]:
     if not items:
         return []
-    lines = [f"{what}  {len(items)}", *(f"  {item}" for item in items[:_SHOWN])]
+    lines = [f"{what}  {len(items)}", *(f"  {printable(item)}" for item in items[:_SHOWN])]
     if len(items) > _SHOWN:
         lines.append(f"  and {len(items) - _SHOWN} more (avm status --json lists all)")
     return lines
