@@ -220,7 +220,7 @@ CASES = [
     Case("temp-file", temp_left, "half done", "memory/shared/.avm-tmp-", fixable=True),
     Case("hidden-file", hidden_left, "removed while open", "hidden/", fixable=True),
     Case("kept", text_kept, "1 replaced texts", "kept.jsonl", note=True),
-    Case("kept", file_rescued, "1 expired files", "rescue", note=True),
+    Case("kept", file_rescued, "1 files that gave way", "rescue", note=True),
     Case("waiting", staged_for_days, "3 days: staged by you", "/memory/shared/staged.md"),
     Case("shadowed", shadow, "virtual node", "/memory/private/akashi/akashi.md:meta"),
 ]
