@@ -112,7 +112,9 @@ def test_nothing_is_committed_during_a_merge_and_all_is_after(akashi: Mount) -> 
     git(vault, "merge", "-q", "--no-ff", "--no-commit", "side")
     (akashi.private / "note.md").write_text("one\n")
     assert "one" in akashi.search("one")
-    assert run_avm("commit").stdout == "not now: merge in progress\n"
+    refused = run_avm("commit")
+    assert (refused.returncode, refused.stdout) == (9, "")
+    assert "not now: merge in progress" in refused.stderr
     assert "commits wait: merge in progress" in run_avm("status").stdout
     assert akashi.authors_of("private/akashi/note.md") == []
     git(vault, "commit", "-qm", "merged")
