@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -248,12 +247,10 @@ class Committer:
                 return self._write_commits(before.oid, groups, staged, committed, wording)
 
             # The git program stages while the commits are written: each takes as long.
-            staging = _Beside(lambda: self._stage(stager, copy, prepared))
-            try:
+            with self._staging(stager, copy, prepared) as finish:
                 expected = prepared.expected()
                 made = write(expected) if expected else []
-            finally:
-                staged = staging.result()
+                staged = finish()
             if staged != expected:
                 made = write(staged)
             if not made:
@@ -305,9 +302,11 @@ class Committer:
         earlier = {item.path: item.blob for item in items if item.blob is not None}
         return stager.prepare(current, earlier, committed)
 
-    def _stage(self, stager: Stager, copy: Path, prepared: Prepared) -> Staged:
+    def _staging(
+        self, stager: Stager, copy: Path, prepared: Prepared
+    ) -> contextlib.AbstractContextManager[Callable[[], Staged]]:
         """Make `copy`, which becomes the new index."""
-        return stager.stage(copy, prepared)
+        return stager.staging(copy, prepared)
 
     def _write_commits(
         self,
@@ -356,32 +355,6 @@ def _told(item: Item, at: Mapping[str, Blob | None], put: Mapping[str, Blob | No
     if item.op in ("edit", "remember") and put[item.path] is None:
         return replace(item, op="forget")
     return replace(item, op="remember") if item.op == "edit" and not at.get(item.path) else item
-
-
-class _Beside:
-    """A call in a thread of its own. (An executor takes no work any more when a process ends, which
-    is when the last commit is made.)"""
-
-    def __init__(self, call: Callable[[], Staged]) -> None:
-        self._call = call
-        self._found: Staged | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="avm-staging")
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._found = self._call()
-        except BaseException as err:  # noqa: BLE001  # it is raised where the result is wanted
-            self._error = err
-
-    def result(self) -> Staged:
-        """What the call returned, or raises what it raised."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        assert self._found is not None
-        return self._found
 
 
 def _held(lock: object) -> str:

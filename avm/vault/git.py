@@ -69,6 +69,41 @@ def run(
     return done
 
 
+class Started:
+    """`git ARGS`, running beside us: begin with one, do other things, `finish`."""
+
+    #: What a pipe holds in any case: more is fed when we wait.
+    _PIPE_BYTES = 4096
+
+    def __init__(
+        self, folder: Path, args: Sequence[str], *, stdin: bytes, env: Mapping[str, str]
+    ) -> None:
+        pipe = subprocess.PIPE
+        try:
+            self._child = subprocess.Popen(
+                _command(args), cwd=folder, env=_environment(env), stdin=pipe, stdout=pipe,
+                stderr=pipe,
+            )  # fmt: skip
+        except FileNotFoundError:
+            raise RepositoryError(_MISSING) from None
+        self._rest: bytes | None = stdin
+        if len(stdin) <= self._PIPE_BYTES and self._child.stdin:
+            with contextlib.suppress(BrokenPipeError), self._child.stdin as feed:
+                feed.write(stdin)
+            self._child.stdin, self._rest = None, None
+
+    def finish(self) -> bool:
+        """Wait for its end; whether it did what it should."""
+        self._child.communicate(self._rest)
+        return self._child.returncode == 0
+
+    def end(self) -> None:
+        """Kill it if it still runs."""
+        if self._child.poll() is None:
+            self._child.kill()
+            self._child.communicate()
+
+
 def run_low(folder: Path, args: Sequence[str], halt: Callable[[], bool]) -> bool:
     """Run `git ARGS` at the lowest priority; ends it, with its children, once `halt()` is true.
 

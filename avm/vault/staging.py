@@ -44,13 +44,18 @@ Check = Callable[[str, bytes], str | None]
 
 @dataclass(frozen=True)
 class _Source:
-    """A path's bytes as they were read; `stamp` tells later versions. `raw` is None if it is too
+    """A path's bytes as they were read. `raw` is None if it is too
     long to be held in memory."""
 
     raw: bytes | None
     head: bytes
-    stamp: Stamp
+    status: os.stat_result
     mode: int
+
+    @property
+    def stamp(self) -> Stamp:
+        """Tells later versions of the file."""
+        return Stamp.of(self.status)
 
     @property
     def checked(self) -> bytes:
@@ -142,7 +147,7 @@ def _read(vault: Vault, name: str) -> _Source | None:
         status = place.lstat()
         if stat.S_ISLNK(status.st_mode):
             target = os.fsencode(os.readlink(place))
-            return _Source(target, target, Stamp.of(status), _LINK_MODE)
+            return _Source(target, target, status, _LINK_MODE)
         if not stat.S_ISREG(status.st_mode):
             return None
         with place.open("rb") as file:
@@ -153,7 +158,7 @@ def _read(vault: Vault, name: str) -> _Source | None:
         return None
     mode = 0o100755 if status.st_mode & 0o100 else FILE_MODE
     head = data[:_CHECKED_BYTES]
-    return _Source(data if whole else None, head, Stamp.of(status), mode)
+    return _Source(data if whole else None, head, status, mode)
 
 
 class Stager:
@@ -207,28 +212,66 @@ class Stager:
                     prepared.dropped_front.add(name)
         return prepared
 
-    def stage(self, copy: Path, prepared: Prepared) -> Staged:
-        """Make `copy` of git's index with what was prepared in it.
+    @contextlib.contextmanager
+    def staging(self, copy: Path, prepared: Prepared) -> Iterator[Callable[[], Staged]]:
+        """Make `copy` of git's index with what was prepared in it, while the caller does something
+        else; call what this gives when it is wanted.
 
         A path that git cannot add (its filter fails) stays as it was in the index, with the reason.
-        Raises Moved if a file changed between our reading and git's.
+        That call raises Moved if a file changed between our reading and git's.
         """
         copy.parent.mkdir(parents=True, exist_ok=True)
+        expected = prepared.expected()
+        if expected and self._put_in(copy, prepared):
+            yield lambda: expected
+            return
         with contextlib.suppress(FileNotFoundError):
-            # With its time: git tells by it which entries are too young to trust their stat data.
-            shutil.copy2(self._vault.git_index, copy)
+            # git writes a new file and renames it into this place: the index itself stays.
+            os.link(self._vault.git_index, copy)
         # git refuses to look beyond a link or at a folder to see that a file is gone: say so first.
         refused = self._update(copy, ("--force-remove",), prepared.gone)
+        how, names = ("--add", "--remove"), sorted(prepared.sources)
         with self._quarantine() as (env, keep):
-            refused |= self._update(copy, ("--add", "--remove"), sorted(prepared.sources), env)
-            blobs = self._blobs_of(copy, prepared, refused)
-            keep([blob[0] for blob in blobs.values() if blob])
-        blobs |= {name: None for name in prepared.gone if name not in refused}
-        before = {name: blob for name, blob in prepared.earlier.items() if name not in blobs}
-        self._put(copy, before)
-        return Staged(
-            blobs, prepared.held | refused, frozenset(prepared.dropped_front & blobs.keys())
-        )
+            variables = {**env, "GIT_INDEX_FILE": str(copy)}
+            git_adds = git.Started(
+                self._vault.root, _updating(how), stdin=_fed(names), env=variables
+            )
+
+            def finish() -> Staged:
+                # One at a time then, to know which file it is.
+                failed = {} if git_adds.finish() else self._update(copy, how, names, env)
+                blobs = self._blobs_of(copy, prepared, failed)
+                keep([blob[0] for blob in blobs.values() if blob])
+                blobs.update((name, None) for name in prepared.gone if name not in refused)
+                before = {n: blob for n, blob in prepared.earlier.items() if n not in blobs}
+                self._put(copy, before)
+                self._make_own(copy)
+                dropped = frozenset(prepared.dropped_front & blobs.keys())
+                return Staged(blobs, prepared.held | refused | failed, dropped)
+
+            try:
+                yield finish
+            finally:
+                git_adds.end()
+
+    def _put_in(self, copy: Path, prepared: Prepared) -> bool:
+        """Put the entries in without git, where that is all there is to do: whether it was."""
+        if prepared.gone or prepared.earlier.keys() - prepared.sources.keys():
+            return False
+        entries = {
+            name: (prepared.verbatim[name], source.status)
+            for name, source in prepared.sources.items()
+        }
+        return index_file.put(self._vault, self._vault.git_index, copy, entries)
+
+    def _make_own(self, copy: Path) -> None:
+        """Make `copy` a file of its own if git has left it as it was: renaming one name of a file
+        to its other name would do nothing."""
+        with contextlib.suppress(FileNotFoundError):
+            if copy.samefile(self._vault.git_index):
+                copy.unlink()
+                # With its time: git tells by it which entries are too young to trust.
+                shutil.copy2(self._vault.git_index, copy)
 
     def _blobs_of(
         self, copy: Path, prepared: Prepared, refused: Collection[str]
@@ -297,11 +340,9 @@ class Stager:
         and why."""
         if not names:
             return {}
-        feed = b"".join(os.fsencode(name) + b"\0" for name in names)
-        args = ("update-index", *how, "-z", "--stdin")
         variables = {**(env or {}), "GIT_INDEX_FILE": str(copy)}
         try:
-            git.run(self._vault.root, args, stdin=feed, env=variables)
+            git.run(self._vault.root, _updating(how), stdin=_fed(names), env=variables)
         except RepositoryError as err:
             if len(names) == 1:
                 return {names[0]: str(err)}
@@ -351,6 +392,14 @@ class Stager:
             )
         finally:
             empty_quarantine(self._vault)
+
+
+def _updating(how: Sequence[str]) -> tuple[str, ...]:
+    return ("update-index", *how, "-z", "--stdin")
+
+
+def _fed(names: Sequence[str]) -> bytes:
+    return b"".join(os.fsencode(name) + b"\0" for name in names)
 
 
 def empty_quarantine(vault: Vault) -> None:

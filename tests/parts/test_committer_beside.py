@@ -320,7 +320,7 @@ def once_before(
 #: Steps of a round, in order: after looking, while preparing, after that, before the ref moves.
 STEPS = [
     (committer, "decide"),
-    (Committer, "_stage"),
+    (Committer, "_staging"),
     (Committer, "_write_commits"),
     (Committer, "_index_locked"),
 ]

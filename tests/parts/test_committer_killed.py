@@ -60,7 +60,7 @@ committer.Committer(vault, Config()).commit(now=True)
 """
 
 DEATHS = [
-    ("class", "_stage", "after"),
+    ("class", "_staging", "after"),
     ("class", "_write_commits", "after"),
     ("atomic", "replace", "after"),  # the commit's own journal
     ("os", "link", "after"),

@@ -30,10 +30,12 @@ from vault_helpers import (
 
 from avm import AVM
 from avm.base import paths
+from avm.vault import git as git_program
+from avm.vault import index_file
 from avm.vault.housekeeping import Housekeeper
 from avm.vault.location import Vault
 from avm.vault.rescue import rescued
-from avm.vault.staging import QUARANTINE, Stager
+from avm.vault.staging import QUARANTINE, Prepared, Stager
 
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
 from secret_shapes import ALNUM, SHAPES, Maker
@@ -272,8 +274,9 @@ def secret_comes(vault: Vault, rel: str, how: str) -> None:
 @pytest.mark.parametrize("how", ["in place", "replaced"])
 @pytest.mark.parametrize("attribute", ["", "filter=same", "text=auto"])
 @pytest.mark.parametrize("old", [True, False], ids=["old file", "young file"])
-def test_a_secret_that_comes_between_our_reading_and_git_s(
-    avm: AVM, monkeypatch: pytest.MonkeyPatch, how: str, attribute: str, old: bool
+@pytest.mark.parametrize("by_git", [True, False], ids=["by git", "into the index"])
+def test_a_secret_that_comes_after_our_reading(
+    avm: AVM, monkeypatch: pytest.MonkeyPatch, how: str, attribute: str, old: bool, by_git: bool
 ) -> None:
     vault, rel = avm.store.vault, private("broker.md")
     git(vault.root, "config", "filter.same.clean", "cat")
@@ -282,21 +285,25 @@ def test_a_secret_that_comes_between_our_reading_and_git_s(
     by_a_mount(avm, private("beside.md"), "clean\n")
     if old:
         os.utime(vault.path(rel), (1, 1))
-    real, calls = Stager._update, []
+    real, calls = Stager.staging, []
 
-    def update(self: Stager, copy: Path, how_: tuple[str, ...], *rest: object) -> object:
-        if "--add" in how_:
-            calls.append(1)
-            if len(calls) == 1:
-                secret_comes(vault, rel, how)
-        return real(self, copy, how_, *rest)  # type: ignore[arg-type]
+    def staging(self: Stager, copy: Path, prepared: Prepared) -> object:
+        calls.append(1)
+        if len(calls) == 1:
+            secret_comes(vault, rel, how)
+        return real(self, copy, prepared)
 
-    monkeypatch.setattr(Stager, "_update", update)
+    monkeypatch.setattr(Stager, "staging", staging)
+    if by_git:
+        monkeypatch.setattr(index_file, "put", lambda *_: False)
     report = avm.store.committer.commit(now=True)
     assert calls
-    assert "github-token" in report.waiting[rel]
     assert private("beside.md") in committed(vault.root)
-    assert rel not in committed(vault.root)
+    if rel in committed(vault.root):  # what was read, and that alone
+        assert content(vault.root, rel) == b"x" * len(TEXT.encode())
+        note(vault, rel)
+        report = avm.store.committer.commit(now=True)
+    assert "github-token" in report.waiting[rel]
     assert_in_no_git(vault)
 
 
@@ -306,23 +313,26 @@ from pathlib import Path
 from avm.base.config import Config
 from avm.vault.allowed import Allowed
 from avm.vault.committer import Committer
+from avm.vault import git, index_file
 from avm.vault.location import open_vault
-from avm.vault.staging import Stager
 
 root, rel, when = sys.argv[1:]
 vault = open_vault(Path(root))
 text = sys.stdin.read()
-real = Stager._update
 
-def update(self, copy, how, *rest):
-    if "--add" in how:
+class Deadly(git.Started):
+    def __init__(self, *args, **named):
         vault.path(rel).write_text(text)
-        if when == "after":
-            real(self, copy, how, *rest)
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(self, copy, how, *rest)
+        if when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().__init__(*args, **named)
 
-Stager._update = update
+    def finish(self):
+        super().finish()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+git.Started = Deadly
+index_file.put = lambda *_: False
 Committer(vault, Config(), Allowed(vault).held_because).commit(now=True)
 """
 
@@ -347,18 +357,21 @@ def test_of_what_git_put_aside_only_what_was_checked_is_taken_in(
     vault, rel = avm.store.vault, private("a.bin")
     put(vault, rel, "harmless\n")
     note(vault, rel)
-    real = Stager._update
 
-    def twice(
-        self: Stager, copy: Path, how: tuple[str, ...], names: list[str], *rest: dict[str, str]
-    ) -> dict[str, str]:
-        if "--add" in how:
-            put(vault, rel, TEXT)
-            real(self, copy, how, names, *rest)
+    class Unsteady(git_program.Started):
+        """Fails, so that each file is tried once more by itself."""
+
+        def finish(self) -> bool:
+            super().finish()
             put(vault, rel, "harmless\n")
-        return real(self, copy, how, names, *rest)
+            return False
 
-    monkeypatch.setattr(Stager, "_update", twice)
+    def started(*args: object, **named: object) -> Unsteady:
+        put(vault, rel, TEXT)
+        return Unsteady(*args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(git_program, "Started", started)
+    monkeypatch.setattr(index_file, "put", lambda *_: False)
     assert len(commit(vault).commits) == 1
     assert content(vault.root, rel) == b"harmless\n"
     assert_in_no_git(vault)
