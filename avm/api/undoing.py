@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from avm.api.past import SHORT, Past
 from avm.api.results import Collected, Restored, Undone
-from avm.base import memory_file, paths
+from avm.base import paths
 from avm.base.errors import AccessError, NotFoundError, RepositoryError, UsageError
 from avm.base.times import format_instant
 from avm.vault import files, history, revisions
@@ -53,6 +53,8 @@ class Undoing(Past):
 
         Raises NotFoundError if no earlier version had any, UsageError if there is some now.
         """
+        from avm.base import memory_file
+
         rel = self._existing(path)
         self._writable(rel)
         self._check_free(rel)
@@ -174,6 +176,8 @@ class Undoing(Past):
         self, rel: str, data: bytes, added: float | None
     ) -> tuple[bytes, tuple[str, ...]]:
         """A memory's bytes less an expiry that is past, and what is to be said of it."""
+        from avm.base import memory_file
+
         if not paths.is_memory_name(paths.name_of(rel)):
             return data, ()
         front = memory_file.parse(data, max_body=0).front
@@ -196,6 +200,7 @@ class Undoing(Past):
         return first.when.timestamp() if first else None
 
     def _with_front(self, rel: str, raw: bytes) -> bytes:
+        from avm.base import memory_file
         from avm.vault.past import checked_out
 
         for commit in self.history(rel):

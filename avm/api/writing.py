@@ -7,16 +7,18 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from avm.api import values
 from avm.api.results import Remembered
 from avm.api.viewed import Viewed, not_found
-from avm.base import paths, secrets
+from avm.base import paths
 from avm.base.errors import AccessError, NotFoundError, SecretError
-from avm.base.secrets import Finding
 from avm.vault import files
 from avm.vault.layout import Place
-from avm.vault.staged import staged_bytes
+
+if TYPE_CHECKING:
+    from avm.base.secrets import Finding
 
 _MOST_SAME_TITLES = 10_000
 
@@ -95,6 +97,9 @@ class Writing(Viewed):
         What the owner has staged of it is allowed too. Returns what was found in either; a file
         that changes is looked at again. Raises NotFoundError, AccessError, RepositoryError.
         """
+        from avm.base import secrets
+        from avm.vault.staged import staged_bytes
+
         rel = self._existing(path)
         if not self.viewer.can_write(rel):
             raise AccessError(f"{paths.display(rel)}: {self._who()} may not allow it")
@@ -147,6 +152,8 @@ class Writing(Viewed):
 
     def _settle_secrets(self, rel: str, data: bytes | None, allow: bool) -> list[str]:
         """Allow what was written to `rel` (None: what stands there), or say that it is held."""
+        from avm.base import secrets
+
         if data is None:
             data = files.read(self.store.vault, rel)
         findings = self.store.allowed.findings(data)
@@ -174,6 +181,8 @@ class Writing(Viewed):
 
 def _refuse_tokens(data: bytes, body_at: int = 0) -> None:
     """Raise SecretError if `data`, whose text begins at byte `body_at`, holds a certain secret."""
+    from avm.base import secrets
+
     findings = [finding for finding in secrets.find(data) if finding.certain]
     if not findings:
         return

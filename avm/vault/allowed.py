@@ -10,12 +10,15 @@ import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from avm.base import paths, secrets
-from avm.base.secrets import Finding
+from avm.base import paths
 from avm.vault import journal
 from avm.vault.git import blob_id
 from avm.vault.location import Vault
+
+if TYPE_CHECKING:
+    from avm.base.secrets import Finding
 
 #: A file's first megabyte is looked at, as of its text the first megabyte is indexed: what a pull
 #: brings may be long, and made to be slow.
@@ -42,12 +45,16 @@ class Allowed:
 
     def findings(self, raw: bytes) -> list[Finding]:
         """What keeps these bytes out of commits; empty if they were allowed."""
+        from avm.base import secrets
+
         found = secrets.find(raw[:_LOOKED_AT])
         return [] if found and self.is_allowed(raw) else found
 
     def held_because(self, rel: str, raw: bytes) -> str | None:
         """Why these bytes, seen at `rel`, are kept out of commits, in one line; None if they are
         not."""
+        from avm.base import secrets
+
         findings = self.findings(raw)
         if not findings:
             return None
