@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from avm.vault.files import Stamp
-
-#: A file read less than this after its stamp may have been written again within the stamp's
-#: resolution, so it is read once more (git's racy rule; 2 s is FAT's resolution).
-RACY_NS = 2_000_000_000
+from avm.vault.files import RACY_NS, Stamp
 
 
 @dataclass(frozen=True, slots=True)

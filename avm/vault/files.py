@@ -13,6 +13,10 @@ from avm.base.errors import NotFoundError
 from avm.vault.ignore import Rules, base_rules, tracked_in_spite
 from avm.vault.location import Vault
 
+#: A file read less than this after its stamp may have been written again within the stamp's
+#: resolution, so it is read once more (git's racy rule; 2 s is FAT's resolution).
+RACY_NS = 2_000_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Stamp:

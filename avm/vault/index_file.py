@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from avm.vault import git, index_edit
+from avm.vault.files import RACY_NS
 from avm.vault.location import Vault
 from avm.vault.objects import Blob
 
@@ -34,8 +35,6 @@ _MORE_FLAGS = struct.Struct(">H")
 #: What takes the flags off again, by the letter that git shows for them.
 _WATCH_AGAIN = {"h": "--no-assume-unchanged", "S": "--no-skip-worktree"}
 _NAME_LENGTH = 0x0FFF
-_RACY_NS = 2_000_000_000
-
 
 #: How git shows an entry: a letter (H; h and S where it was told not to look), blob and stage.
 _Row = tuple[str, Blob, int]
@@ -111,7 +110,7 @@ def put(
 def _may_change_unseen(seen: os.stat_result, index: os.stat_result) -> bool:
     """Whether a file may still be written without a new stamp, and git's rule would not look: it
     was changed just now, and somebody set its time back."""
-    young = seen.st_ctime_ns > time.time_ns() - _RACY_NS
+    young = seen.st_ctime_ns > time.time_ns() - RACY_NS
     return young and seen.st_mtime_ns < index.st_mtime_ns
 
 

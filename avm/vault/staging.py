@@ -21,7 +21,7 @@ from avm.base import memory_file, paths
 from avm.base.errors import RepositoryError
 from avm.vault import git, index_file
 from avm.vault.changes import Change, changes
-from avm.vault.files import Stamp
+from avm.vault.files import RACY_NS, Stamp
 from avm.vault.location import Vault
 from avm.vault.objects import FILE_MODE, Blob, Moved, Objects
 
@@ -35,8 +35,6 @@ _LINK_MODE = 0o120000
 #: Files over this are read by git alone; what stands in their first megabyte is checked.
 _MOST_IN_MEMORY = 64 * 1024 * 1024
 _CHECKED_BYTES = 1024 * 1024
-#: A file read less than this after its stamp may change again within it (git's racy rule).
-_RACY_NS = 2_000_000_000
 
 #: Why the content of a path is held back from git; None if it is not.
 Check = Callable[[str, bytes], str | None]
@@ -284,7 +282,7 @@ class Stager:
             if name in refused:
                 continue
             stamp = source.stamp
-            settled = max(stamp.mtime_ns, stamp.ctime_ns) < now - _RACY_NS
+            settled = max(stamp.mtime_ns, stamp.ctime_ns) < now - RACY_NS
             if name in prepared.verbatim and settled and self._stamp(name) == stamp:
                 found[name] = prepared.verbatim[name]
             else:
