@@ -92,19 +92,19 @@ class Reading(Viewed):
     @again_if_damaged
     def memories(self, folder: str = "") -> list[Info]:
         """The memories in `folder` and below, by path."""
-        self.store.index.refresh()
+        self.store.refresh()
         return [_info(row) for row in self.store.index.list_memories(self._filter(folder))]
 
     @again_if_damaged
     def tags(self, folder: str = "") -> dict[str, int]:
         """Tags and how many memories carry each, most first."""
-        self.store.index.refresh()
+        self.store.refresh()
         return dict(self.store.index.tags(self._filter(folder)))
 
     @again_if_damaged
     def stats(self, folder: str = "") -> Stats:
         """How much there is."""
-        self.store.index.refresh()
+        self.store.refresh()
         where = self._filter(folder)
         with self.store.index.snapshot():
             counts = self.store.index.counts(where)
@@ -119,7 +119,7 @@ class Reading(Viewed):
         from avm.recall.links import Resolver
 
         rel = self._existing(path)
-        self.store.index.refresh()
+        self.store.refresh()
         index = self.store.index
         with index.snapshot():
             row = index.memory(rel)
@@ -160,8 +160,8 @@ class Reading(Viewed):
 
         text = values.question(text)
         where = self._filter(folder)
+        self.store.refresh()
         index = self.store.index
-        index.refresh()
         asked = query.parse(text)
         if not asked.text:
             with index.snapshot():

@@ -122,6 +122,10 @@ class Store:
         """Seconds since the epoch, by AVM's clock."""
         return self.config.clock.timestamp()
 
+    def refresh(self) -> None:
+        """Make the index show every write that returned before now. Raises IndexDamagedError."""
+        self.index.refresh()
+
     def commit_in_background(self, held: Callable[[], Collection[str]] = tuple) -> None:
         """Start the committing thread, once; `held` names paths that are open for writing."""
         with self._starting:
@@ -292,7 +296,7 @@ class Store:
             return None
         if front.created is not None:
             return front.created.timestamp() + front.ttl.total_seconds()
-        self.index.refresh()
+        self.refresh()
         row = self.index.memory(rel)
         return row.ends if row else None
 

@@ -109,7 +109,7 @@ class Undoing(Past):
     def gc(self) -> Collected:
         """Remove the expired memories under `memory/` from the tree, in one commit; history keeps
         them. Those that AVM would not commit stay, and why."""
-        self.store.index.refresh()
+        self.store.refresh()
         expired = [row.path for row in self.store.index.expired(self._filter(""))]
         left: dict[str, str] = {}
         gone: list[str] = []

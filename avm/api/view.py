@@ -50,8 +50,8 @@ class View(Writing, Reading, Undoing):
 
         Raises RepositoryError if git fails.
         """
+        self.store.refresh()
         index = self.store.index
-        index.refresh()
         where = self._filter(folder)
         report = self.store.committer.waiting()
         embedded, passages = index.vector_counts(where=where)

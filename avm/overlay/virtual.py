@@ -94,17 +94,17 @@ class Answers:
     def get(self, asked: Asked, on: str) -> bytes:
         """The text of a node; at most 2 s old, and never older than the last write, commit or
         expiry."""
-        index = self._view.store.index
-        index.refresh()
-        now, generation = self._view.store.now(), index.generation()
-        head = history.head(self._view.store.vault)
+        store = self._view.store
+        store.refresh()
+        now, generation = store.now(), store.index.generation()
+        head = history.head(store.vault)
         key = (asked.node.name, asked.on, on, asked.arguments)
         with self._guard:
             memo = self._memos.get(key)
         same = memo is not None and (memo.generation, memo.head) == (generation, head)
         if memo and same and memo.lasts(now):
             return memo.data
-        ends = index.next_end(now)
+        ends = store.index.next_end(now)
         data = answer(self._view, asked, on)
         memo = _Memo(generation, head, time.monotonic() + _MEMO_SECONDS, ends, data)
         with self._guard:

@@ -28,22 +28,21 @@ def _times(view: View) -> Iterator[Finding]:
 
 
 def _problems(view: View) -> list[tuple[str, str]]:
+    view.store.refresh()
     index = view.store.index
-    index.refresh()
     return [(rel, problem) for rel, problem in index.problems() if view.viewer.can_read(rel)]
 
 
 def _names(view: View) -> Iterator[Finding]:
-    index = view.store.index
-    index.refresh()
-    for rel in index.undecodable:
+    view.store.refresh()
+    for rel in view.store.index.undecodable:
         if view.viewer.can_read(rel):
             yield Finding(paths.display(rel), "its name is not UTF-8: it is no memory", "rename it")
 
 
 def _crowded(view: View) -> Iterator[Finding]:
+    view.store.refresh()
     index, root = view.store.index, view.store.vault.root
-    index.refresh()
     everything = Filter(view.viewer.read_folders, "", float("-inf"))
     for folder in sorted({paths.parent(row.path) for row in index.list_memories(everything)}):
         try:
