@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from avm.api.waiting import Waiting
 from avm.base import atomic, paths
 from avm.base.config import Config
-from avm.base.errors import AccessError, AVMError, ExistsError, UsageError
+from avm.base.errors import AccessError, AVMError, ExistsError, RepositoryError, UsageError
 from avm.vault import files
 from avm.vault.allowed import Allowed
 from avm.vault.authors import Authors, Entry
@@ -28,6 +28,7 @@ from avm.vault.rescue import set_aside
 from avm.vault.revisions import Revisions
 
 if TYPE_CHECKING:
+    from avm.api.keeper import Attachment, KeeperLink
     from avm.api.semantic import Semantic
     from avm.index.index import Index
     from avm.vault.background import BackgroundCommitter
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 #: How long a write waits for a git command of the person's that rewrites files.
 _GIT_SECONDS = 0.5
+#: How long the keeper may take to commit what waits.
+_FLUSH_SECONDS = 30.0
 
 
 class Store:
@@ -65,7 +68,12 @@ class Store:
         self._loading = threading.RLock()
         self._background: BackgroundCommitter | None = None
         self._starting = threading.Lock()
-        self._held: Callable[[], Collection[str]] = tuple
+        self._keeper: KeeperLink | None = None
+        self._attachment: Attachment | None = None
+        self._wrote = False
+        self._wants_keeper = waiting is Waiting.MOUNT or (
+            waiting is Waiting.LIBRARY and config["semantic"] != "off"
+        )
         self._endings: dict[str, tuple[Stamp, float | None]] = {}
 
     @property
@@ -122,36 +130,93 @@ class Store:
         """Seconds since the epoch, by AVM's clock."""
         return self.config.clock.timestamp()
 
+    @property
+    def keeper(self) -> KeeperLink:
+        """The vault's keeper, for whoever is not it. Raises ConfigError."""
+        with self._loading:
+            if self._keeper is None:
+                from avm.api.keeper import KeeperLink
+
+                self._keeper = KeeperLink(self.vault, self.config, self._waiting)
+            return self._keeper
+
     def refresh(self) -> None:
-        """Make the index show every write that returned before now. Raises IndexDamagedError."""
+        """Make the index show every write that returned before now. Raises IndexDamagedError.
+
+        The keeper sees to it; where there is none, or none that answers at once, this process.
+        """
+        if self._waiting is not Waiting.KEEPER:
+            if self.keeper.barrier():
+                return
+            if self._wants_keeper:
+                self.keeper.start()
         self.index.refresh()
 
-    def commit_in_background(self, held: Callable[[], Collection[str]] = tuple) -> None:
-        """Start the committing thread, once; `held` names paths that are open for writing."""
+    def attach(self, held: Callable[[], Collection[str]]) -> None:
+        """For a mount: leave the work to a keeper, which asks `held` for the paths that are open
+        for writing. Without a keeper this process commits."""
+        from avm.api.keeper import Attachment
+
+        self._attachment = Attachment(
+            self.keeper,
+            held,
+            lambda alone: self._commit_here(held) if alone else self._commit_no_more(),
+        )
+        self._attachment.start()
+
+    def commit_in_background(self) -> None:
+        """Have what was written committed before long; by the keeper, if there is one."""
+        self._wrote = True
+        if self._attachment is None:
+            self._commit_here()
+
+    def _commit_here(self, held: Callable[[], Collection[str]] = tuple) -> None:
+        """Start the committing thread, once. It does nothing while a keeper has the role."""
         with self._starting:
             if self._background is None:
                 from avm.vault.background import BackgroundCommitter
 
-                self._held = held
                 self._background = BackgroundCommitter(
                     self.vault, self.config, self.committer, held
                 )
                 self._background.start()
 
+    def _commit_no_more(self) -> Report | None:
+        """End the committing thread after a last round, unless another process has the role."""
+        with self._starting:
+            background, self._background = self._background, None
+        return background.stop() if background else None
+
     def close(self) -> Report | None:
-        """Commit what waits (unless another process does), end the model, close the index.
+        """Commit what waits, end the model, close the index.
 
         Returns the commit round's report, if there was one. Raises RepositoryError.
         """
         try:
-            with self._starting:
-                background, self._background = self._background, None
-            return background.stop() if background else None
+            if self._attachment:
+                self._attachment.stop()
+            report = self._commit_no_more()
+            if report is None and self._wrote and self._waiting is not Waiting.COMMAND:
+                report = self._flush()
+            return report
         finally:
+            if self._keeper is not None:
+                self._keeper.forget()
             if self._semantic is not None:
                 self._semantic.close()
             if self._index is not None:
                 self._index.close()
+
+    def _flush(self) -> Report | None:
+        """Have the keeper commit; without one do it here."""
+        from avm.vault.committer import Report
+
+        answer = self.keeper.ask("flush", timeout=_FLUSH_SECONDS)
+        if answer is None:
+            return self.committer.commit(now=True, journalled=True)
+        if "error" in answer:
+            raise RepositoryError(answer["error"])
+        return Report(answer["commits"], answer["waiting"], answer["blocked"])
 
     def record(self, rel: str, agent: str | None, op: str) -> None:
         """Note who wrote `rel`, after the file is in place; nobody where AVM commits nothing."""

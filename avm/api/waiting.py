@@ -6,7 +6,7 @@ import enum
 
 
 class Waiting(enum.Enum):
-    """What a process can afford for its queries' vectors, when the configuration says `auto`."""
+    """What a process can afford when the configuration says `auto`, and who does its work."""
 
     #: A command: too short to start the model, unless text finds nothing.
     COMMAND = "command"
@@ -15,3 +15,5 @@ class Waiting(enum.Enum):
     LIBRARY = "library"
     #: A mount: starts the model as well, and never waits: the kernel holds a folder meanwhile.
     MOUNT = "mount"
+    #: The vault's keeper: what others ask it for, it does itself.
+    KEEPER = "keeper"

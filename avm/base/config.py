@@ -88,6 +88,10 @@ KEYS: Final = (
         "auto: use embeddings when they are ready; wait: wait for the model; off: text only"),
     Key("model", None, _folder, "the folder of the embedding model all-MiniLM-L6-v2"),
     Key("recall.max_tokens", 2000, _tokens, "the token budget of a recall that names none"),
+    Key("keeper.autostart", True, _switch,
+        "whether mounts and Python processes start the keeper when none runs"),
+    Key("keeper.idle", timedelta(minutes=15), _duration,
+        "how long a keeper that nobody asks and that has nothing to do stays"),
     Key("commit.quiet", timedelta(seconds=2), _duration,
         "how long a memory that came through AVM rests before it is committed"),
     Key("commit.people_quiet", timedelta(minutes=5), _duration,
@@ -102,6 +106,8 @@ _BY_NAME = {key.name: key for key in KEYS}
 _BY_VARIABLE = {key.variable: key for key in KEYS}
 #: Read by doors, set by nobody's file: the clock (avm.base.clock).
 CLOCK_VARIABLE = "AVM_CLOCK"
+#: sun_path holds 104 bytes on macOS, 108 on Linux; `/keeper-<16 digits>.sock` is 29.
+_LONGEST_SOCKET_FOLDER = 70
 
 
 class Config:
@@ -154,6 +160,19 @@ def runtime_folder() -> Path:
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     if base and os.access(base, os.W_OK):
         return Path(base) / "avm"
+    return _own_temp_folder()
+
+
+def socket_folder() -> Path:
+    """The same, but where its path leaves no room for a socket's name: 108 bytes at most.
+
+    Raises ConfigError.
+    """
+    folder = runtime_folder()
+    return folder if len(os.fsencode(folder)) <= _LONGEST_SOCKET_FOLDER else _own_temp_folder()
+
+
+def _own_temp_folder() -> Path:
     import tempfile
 
     own = Path(tempfile.gettempdir()) / f"avm-{os.getuid()}"

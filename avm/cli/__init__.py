@@ -32,6 +32,7 @@ VERBS = (
     "purge",
     "allow",
     "index",
+    "keeper",
     "doctor",
     "hook",
     "demo",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import selectors
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from avm.base import programs
 from avm.base.errors import ModelError
 from avm.embed.frames import FrameReader, pack
 
@@ -31,11 +31,9 @@ class WorkerProcess:
 
     def __init__(self, folder: Path, log_file: Path | None, threads: int | None) -> None:
         """Start the program; it loads the model meanwhile. Raises ModelError."""
-        if not sys.executable:
+        command = programs.python_command("avm.embed.worker")
+        if not command:
             raise ModelError("the embedding worker needs a Python program, and none is known")
-        # -P and the folder `/`: no module may be found in the folder AVM happens to run in, which
-        # can be a vault. And a current folder inside a mount would keep that mount busy.
-        command = [sys.executable, "-P", "-W", "ignore", "-m", "avm.embed.worker"]
         command += ["--model", str(folder.absolute())]
         if threads is not None:
             command += ["--threads", str(threads)]
@@ -47,7 +45,7 @@ class WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 bufsize=0,
-                cwd="/",
+                cwd="/",  # a current folder inside a mount would keep that mount busy
                 env=_environment(os.environ),
                 # Ctrl-C and Ctrl-Z in a terminal are meant for the parent, which may live on.
                 start_new_session=True,
@@ -158,30 +156,20 @@ class WorkerProcess:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The worker's environment: no network, no progress bars, and this very `avm` to import."""
-    result = {
-        # torch's threads spin while they wait for each other. On two cores with other work to do a
-        # query took up to 490 ms that way, 10 ms like this; large batches are as fast.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        **environ,
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    # An empty entry means the current folder: leave it out.
-    entries = environ.get("PYTHONPATH", "").split(os.pathsep)
-    python_path = [os.path.abspath(entry) for entry in entries if entry]
-    root = Path(__file__).absolute().parents[2]
-    if root.name not in ("site-packages", "dist-packages"):
-        # A checkout that is not installed. An installed avm is found anyway, and its folder must
-        # not come before the standard library.
-        python_path.insert(0, str(root))
-    result.pop("PYTHONPATH", None)
-    if python_path:
-        result["PYTHONPATH"] = os.pathsep.join(python_path)
-    return result
+    """The worker's environment: no network, no progress bars."""
+    return programs.environment(
+        {
+            # torch's threads spin while they wait for each other. On two cores with other work to
+            # do a query took up to 490 ms that way, 10 ms like this; large batches are as fast.
+            "OMP_WAIT_POLICY": "PASSIVE",
+            **environ,
+            "HF_HUB_OFFLINE": "1",
+            "TRANSFORMERS_OFFLINE": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+        }
+    )
 
 
 def _open_log(log_file: Path | None) -> int:

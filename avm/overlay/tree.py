@@ -57,8 +57,8 @@ class Tree:
             return {opened.rel for opened in self._writers}
 
     def start(self) -> None:
-        """Begin committing in the background. Call once the process that stays is running."""
-        self._view.store.commit_in_background(self.held)
+        """Have a keeper do the work. Call once the process that stays is running."""
+        self._view.store.attach(self.held)
 
     def close(self) -> None:
         """Let go of the root and of unlinked files that were still open."""

@@ -1,0 +1,176 @@
+"""The vault's keeper as the other processes see it: asked if it is there, started by those that
+stay."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avm import __version__
+from avm.api.waiting import Waiting
+from avm.base import programs
+from avm.base.config import Config, socket_folder
+from avm.base.keeper_client import Connection, Hello, KeeperClient
+from avm.vault.location import Vault
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+#: A barrier takes a millisecond; a reader that waited this long does the keeper's work itself.
+_BARRIER_SECONDS = 0.1
+#: How long a keeper that did not start is not tried again.
+_AGAIN_SECONDS = 10.0
+_POLL_SECONDS = 0.1
+#: How long a mount does without a keeper before it commits by itself.
+_ALONE_SECONDS = 5.0
+
+
+def socket_path(vault: Vault) -> Path:
+    """Where the keeper of `vault` listens. Raises ConfigError."""
+    import hashlib
+
+    name = hashlib.sha256(os.fsencode(vault.state_dir)).hexdigest()[:16]
+    return socket_folder() / f"keeper-{name}.sock"
+
+
+def hello(vault: Vault, abilities: Collection[str] = ()) -> Hello:
+    """How this process introduces itself."""
+    from avm.index.database import SCHEMA
+
+    root = os.fsdecode(vault.root)
+    return Hello(__version__, SCHEMA, root, os.getpid(), tuple(sorted(abilities)))
+
+
+class KeeperLink:
+    """Asks the keeper of one vault. Thread-safe."""
+
+    def __init__(self, vault: Vault, config: Config, waiting: Waiting) -> None:
+        self._vault = vault
+        self._autostart: bool = config["keeper.autostart"]
+        self._waiting = waiting
+        self._client = KeeperClient(socket_path(vault), hello(vault))
+        self._not_before = 0.0
+        self._started: Popen[bytes] | None = None
+        self._starting = threading.Lock()
+
+    def ask(self, op: str, *, timeout: float, **fields: Any) -> dict[str, Any] | None:
+        """The keeper's answer; None if there is none, or none within `timeout` seconds."""
+        return self._client.ask(op, timeout=timeout, **fields)
+
+    def connect(self) -> Connection | None:
+        """A conversation of its own with the keeper, None if there is no keeper."""
+        return self._client.connect()
+
+    def barrier(self) -> bool:
+        """Whether the index shows every write that returned before this call."""
+        answer = self.ask("barrier", timeout=_BARRIER_SECONDS)
+        return answer is not None and "error" not in answer
+
+    def start(self) -> None:
+        """Start a keeper if this process may and none is there; waits for nothing."""
+        if not self._autostart or self._waiting in (Waiting.COMMAND, Waiting.KEEPER):
+            return
+        with self._starting:
+            if time.monotonic() < self._not_before:
+                return
+            self._not_before = time.monotonic() + _AGAIN_SECONDS
+            stranger = self._client.stranger
+            if stranger is not None and not hello(self._vault).replaces(stranger):
+                return
+            self._started = start_program(self._vault)
+
+    def forget(self) -> None:
+        """Hang up."""
+        self._client.hang_up()
+        if self._started is not None and self._started.poll() is None:
+            self._started.returncode = 0  # it outlives us: nobody waits for it
+
+
+def start_program(vault: Vault) -> Popen[bytes] | None:
+    """Run `avm keeper` in the background; None if it cannot be run."""
+    import subprocess
+
+    command = programs.python_command("avm")
+    if not command:
+        return None
+    root = os.fsdecode(vault.root)
+    try:
+        vault.state_dir.mkdir(parents=True, exist_ok=True)
+        with (vault.state_dir / "keeper.log").open("ab") as log:
+            return subprocess.Popen(
+                [*command, "--vault", root, "keeper", "--quiet"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=programs.environment(os.environ),
+                start_new_session=True,
+            )
+    except OSError:
+        return None
+
+
+class Attachment:
+    """A mount's standing conversation with the keeper: it tells which files are open for writing.
+
+    If the keeper goes, another one is started; if none comes, `alone(True)` is called, and
+    `alone(False)` when there is one again.
+    """
+
+    def __init__(
+        self,
+        link: KeeperLink,
+        held: Callable[[], Collection[str]],
+        alone: Callable[[bool], None],
+    ) -> None:
+        self._link = link
+        self._held = held
+        self._alone = alone
+        self._stop = threading.Event()
+        self._connection: Connection | None = None
+        self._thread = threading.Thread(target=self._run, name="avm-attachment", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the conversation."""
+        self._stop.set()
+        if self._connection:
+            self._connection.shut()
+        self._thread.join()
+
+    def _run(self) -> None:
+        alone_at, alone = time.monotonic() + _ALONE_SECONDS, False
+        while not self._stop.is_set():
+            connection = self._link.connect()
+            if connection is not None:
+                self._connection = connection
+                if alone:
+                    self._alone(False)
+                self._converse(connection)
+                alone_at, alone = time.monotonic() + _ALONE_SECONDS, False
+                continue
+            self._link.start()
+            if not alone and time.monotonic() > alone_at:
+                self._alone(True)
+                alone = True
+            self._stop.wait(_POLL_SECONDS)
+        if alone:
+            self._alone(False)
+
+    def _converse(self, connection: Connection) -> None:
+        try:
+            connection.ask(None, {"op": "attach"})
+            while not self._stop.is_set():
+                connection.listen(None)
+                connection.tell({"held": sorted(self._held())})
+        except (OSError, ValueError):
+            return
+        finally:
+            connection.close()

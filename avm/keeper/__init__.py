@@ -1,0 +1,1 @@
+"""The one background program a vault has at a time: watches, indexes, embeds, commits, answers."""

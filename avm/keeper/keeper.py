@@ -1,0 +1,149 @@
+"""The keeper: its parts put together, and what it answers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from avm.api.keeper import hello, socket_path
+from avm.api.store import Store
+from avm.base.errors import AVMError
+from avm.base.keeper_client import Hello
+from avm.keeper.election import take_role
+from avm.keeper.sequencer import Sequencer
+from avm.keeper.server import Reply, Server
+from avm.keeper.watcher import Watcher
+from avm.vault.background import BackgroundCommitter
+from avm.vault.committer import Committer
+
+_log = logging.getLogger(__name__)
+_ABILITIES = ("barrier", "flush", "status", "stop")
+
+
+class Keeper:
+    """Keeps one vault until it is told to stop, has nothing to do for long, or the vault goes."""
+
+    def __init__(self, store: Store, mine: Hello) -> None:
+        self._store = store
+        self._mine = mine
+        self._idle_seconds: float = store.config["keeper.idle"].total_seconds()
+        self._watcher = Watcher(store.vault)
+        self._sequencer = Sequencer(store.vault, store.index, self._watcher)
+        self._server = Server(socket_path(store.vault), mine, self._watcher.fd)
+        self._committer = BackgroundCommitter(
+            store.vault, store.config, store.committer, self._server.held
+        )
+        self._began = time.time()
+        self._rounds = 0
+        self._active_at = time.monotonic()
+        self._server.quick("barrier", self._barrier)
+        self._server.quick("stop", self._stop)
+        self._server.slow("flush", self._flush)
+        self._server.slow("status", self._status)
+
+    def run(self) -> None:
+        """Work until the end."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: self._server.stop())
+        self._sequencer.start()
+        self._committer.start()
+        try:
+            self._server.run(self._stirred, self._tick)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._server.close()
+        self._sequencer.stop()
+        self._watcher.close()
+        try:
+            self._committer.stop()
+        except AVMError as err:
+            _log.warning("commit: %s", err)
+        self._store.close()
+
+    def _stirred(self) -> None:
+        """The kernel has events."""
+        self._watcher.drain()
+        if self._watcher.pending():
+            self._sequencer.wake()
+
+    def _tick(self) -> bool:
+        """Once a second: False if it is time to end."""
+        if self._watcher.gone or not self._store.vault.git_dir.exists():
+            _log.info("the vault is gone")
+            return False
+        now = time.monotonic()
+        if self._server.attached or self._sequencer.rounds != self._rounds:
+            self._active_at, self._rounds = now, self._sequencer.rounds
+        quiet_since = max(self._active_at, self._server.asked_at)
+        return now - quiet_since < self._idle_seconds
+
+    def _barrier(self, _: Mapping[str, Any], reply: Reply) -> None:
+        if self._sequencer.is_fresh():
+            reply({"ok": True})
+            return
+        self._sequencer.request(
+            lambda problem: reply({"error": problem} if problem else {"ok": True})
+        )
+
+    def _stop(self, _: Mapping[str, Any], reply: Reply) -> None:
+        reply({"ok": True})
+        self._server.stop()
+
+    def _flush(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        # A committer of its own: the background one may be at work in its thread.
+        store = self._store
+        committer = Committer(store.vault, store.config, store.allowed.held_because)
+        report = committer.commit(now=True, journalled=True, held=self._server.held())
+        return {"commits": report.commits, "waiting": report.waiting, "blocked": report.blocked}
+
+    def _status(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        watcher, sequencer = self._watcher, self._sequencer
+        return {
+            "pid": os.getpid(),
+            "version": self._mine.version,
+            "started": self._began,
+            "watched": watcher.watched,
+            "unwatched": watcher.unwatched,
+            "hindrance": watcher.hindrance,
+            "overflows": watcher.overflows,
+            "mounts": self._server.attached,
+            "rounds": sequencer.rounds,
+            "scan_seconds": round(sequencer.scan_seconds, 3),
+            "problem": sequencer.problem,
+            "rss": _rss(),
+        }
+
+
+def keep(store: Store) -> Hello | None:
+    """Be the keeper of `store`'s vault until the end; or, where another one is, say which.
+
+    None: this was the keeper, or the one there is does not speak.
+    """
+    mine = hello(store.vault, _ABILITIES)
+    role = take_role(store.vault, socket_path(store.vault), mine)
+    if role is None or isinstance(role, Hello):
+        return role
+    try:
+        Keeper(store, mine).run()
+    finally:
+        role.release()
+    return None
+
+
+def _rss() -> int:
+    """The memory this process holds, in bytes."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,278 @@
+"""The keeper's socket: one loop that reads requests and the kernel's events, and writes answers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from avm.base.errors import AVMError, RepositoryError
+from avm.base.keeper_client import MAX_LINE, Hello, line, message_of, peer_uid
+
+_log = logging.getLogger(__name__)
+_READ_BYTES = 1 << 16
+_TICK_SECONDS = 1.0
+#: How long a mount may take to say which files are open in it.
+_HELD_SECONDS = 2.0
+_WORKERS = 4
+
+#: Sends the answer to one request; may be called from any thread, once.
+Reply = Callable[[Mapping[str, Any]], None]
+
+
+class Peer:
+    """One connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self.buffer = b""
+        self.hello: Hello | None = None
+        #: A mount that says which files are open in it, when asked.
+        self.attached = False
+        self.awaited: Callable[[list[str] | None], None] | None = None
+
+
+class Server:
+    """Answers at the socket `path`. `operations` maps a name to who handles it: quick ones are
+    called in the loop with (request, reply), slow ones in a thread and return their answer."""
+
+    def __init__(self, path: Path, mine: Hello, fd: int | None) -> None:
+        self._path = path
+        self._mine = mine
+        self._watched_fd = fd
+        self._selector = selectors.DefaultSelector()
+        self._quick: dict[str, Callable[[dict[str, Any], Reply], None]] = {}
+        self._slow: dict[str, Callable[[dict[str, Any]], Mapping[str, Any]]] = {}
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="avm-keeper")
+        self._calls: deque[Callable[[], None]] = deque()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._listening = _listen(path)
+        self._peers: set[Peer] = set()
+        self._stopping = False
+        #: When somebody last asked for something (monotonic seconds).
+        self.asked_at = time.monotonic()
+
+    def quick(self, name: str, act: Callable[[dict[str, Any], Reply], None]) -> None:
+        """Handle `name` in the loop: `act` must not wait for anything."""
+        self._quick[name] = act
+
+    def slow(self, name: str, act: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        """Handle `name` in a thread."""
+        self._slow[name] = act
+
+    @property
+    def attached(self) -> int:
+        """How many mounts are attached."""
+        return sum(peer.attached for peer in self._peers)
+
+    def run(self, readable: Callable[[], None], tick: Callable[[], bool]) -> None:
+        """Serve until `stop` is called or `tick`, asked once a second, returns False.
+
+        `readable` is called when the watched descriptor has something to read.
+        """
+        select = self._selector
+        select.register(self._listening, selectors.EVENT_READ, self._accept)
+        select.register(self._wake_read, selectors.EVENT_READ, self._called)
+        if self._watched_fd is not None:
+            select.register(self._watched_fd, selectors.EVENT_READ, readable)
+        tick_at = time.monotonic() + _TICK_SECONDS
+        while not self._stopping:
+            for key, _ in select.select(max(0.0, tick_at - time.monotonic())):
+                key.data()
+            if time.monotonic() >= tick_at:
+                tick_at = time.monotonic() + _TICK_SECONDS
+                if not tick():
+                    return
+
+    def stop(self) -> None:
+        """End the loop; from any thread."""
+        self._stopping = True
+        self._call(lambda: None)
+
+    def close(self) -> None:
+        """Hang up on everybody and remove the socket."""
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+        self._listening.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for call in self._calls:
+            call()  # the last answers
+        for peer in list(self._peers):
+            self._drop(peer)
+        self._selector.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def held(self) -> set[str]:
+        """The rels that are open for writing in any mount; not to be called in the loop.
+
+        Raises RepositoryError if a mount does not say.
+        """
+        told: set[str] = set()
+        silent: set[Peer] = set()
+        done = threading.Event()
+
+        def ask() -> None:
+            silent.update(peer for peer in self._peers if peer.attached)
+            for peer in list(silent):
+                peer.awaited = lambda held, peer=peer: answered(peer, held)  # type: ignore[misc]
+                self._send(peer, {"ask": "held"})
+            if not silent:
+                done.set()
+
+        def answered(peer: Peer, held: list[str] | None) -> None:
+            told.update(held or ())
+            silent.discard(peer)
+            if not silent:
+                done.set()
+
+        self._call(ask)
+        if not done.wait(_HELD_SECONDS):
+            raise RepositoryError("a mount does not say which files are open in it")
+        return told
+
+    # In the loop
+
+    def _call(self, act: Callable[[], None]) -> None:
+        """Have `act` called in the loop; from any thread."""
+        self._calls.append(act)
+        with contextlib.suppress(BlockingIOError, OSError):
+            os.write(self._wake_write, b"!")
+
+    def _called(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._wake_read, _READ_BYTES):
+                pass
+        while self._calls:
+            self._calls.popleft()()
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listening.accept()
+        except OSError:
+            return
+        if peer_uid(connection) not in (os.getuid(), None):
+            connection.close()
+            return
+        connection.setblocking(False)
+        peer = Peer(connection)
+        self._peers.add(peer)
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._receive(peer))
+        self._send_bytes(peer, self._mine.pack())
+
+    def _receive(self, peer: Peer) -> None:
+        try:
+            data = peer.socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._drop(peer)
+            return
+        *lines, peer.buffer = (peer.buffer + data).split(b"\n")
+        if len(peer.buffer) > MAX_LINE:
+            self._drop(peer)
+            return
+        for text in lines:
+            try:
+                self._heard(peer, message_of(text))
+            except ValueError:
+                self._drop(peer)
+                return
+
+    def _heard(self, peer: Peer, message: dict[str, Any]) -> None:
+        if peer.hello is None:
+            peer.hello = Hello.of(message)
+            return
+        if peer.attached:
+            if peer.awaited:
+                awaited, peer.awaited = peer.awaited, None
+                awaited([str(rel) for rel in message.get("held", ())])
+            return
+        self.asked_at = time.monotonic()
+        op = str(message.get("op"))
+        if op == "attach":
+            peer.attached = True
+            self._send(peer, {"ok": True})
+        elif op in self._quick:
+            self._quick[op](message, lambda answer: self._answer(peer, answer))
+        elif op in self._slow:
+            self._pool.submit(self._work, peer, self._slow[op], message)
+        else:
+            known = ", ".join(sorted([*self._quick, *self._slow, "attach"]))
+            self._send(peer, {"error": f"no operation {op!r}; there are {known}"})
+
+    def _work(
+        self,
+        peer: Peer,
+        act: Callable[[dict[str, Any]], Mapping[str, Any]],
+        message: dict[str, Any],
+    ) -> None:
+        try:
+            answer = act(message)
+        except AVMError as err:
+            answer = {"error": str(err)}
+        except Exception as err:  # noqa: BLE001  a request's boundary
+            _log.exception("%s", message.get("op"))
+            answer = {"error": f"{type(err).__name__}: {err}"}
+        self._answer(peer, answer)
+
+    def _answer(self, peer: Peer, answer: Mapping[str, Any]) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._send(peer, answer)
+        else:
+            self._call(lambda: self._send(peer, answer))
+
+    def _send(self, peer: Peer, message: Mapping[str, Any]) -> None:
+        self._send_bytes(peer, line(message))
+
+    def _send_bytes(self, peer: Peer, data: bytes) -> None:
+        if peer not in self._peers:
+            return
+        try:
+            # An answer fits into the socket's buffer; who does not read has to ask again.
+            sent = peer.socket.send(data)
+        except OSError:
+            sent = -1
+        if sent != len(data):
+            self._drop(peer)
+
+    def _drop(self, peer: Peer) -> None:
+        self._peers.discard(peer)
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(peer.socket)
+        peer.socket.close()
+        if peer.awaited:
+            awaited, peer.awaited = peer.awaited, None
+            awaited(None)
+
+
+def _listen(path: Path) -> socket.socket:
+    """The listening socket at `path`, in a folder of this user's alone."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        before = os.umask(0o177)
+        try:
+            listening.bind(os.fspath(path))
+        finally:
+            os.umask(before)
+        listening.listen(64)
+        listening.setblocking(False)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
