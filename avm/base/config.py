@@ -138,6 +138,11 @@ def user_config_home() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
 
 
+def user_git_configs() -> tuple[Path, ...]:
+    """Where git looks for the machine's and the user's configuration."""
+    return Path("/etc/gitconfig"), user_config_home() / "git" / "config", Path.home() / ".gitconfig"
+
+
 def hub_cache() -> Path:
     """Where the Hugging Face libraries keep downloaded models (their own variables, in order)."""
     for variable, rest in (("HF_HUB_CACHE", ""), ("HF_HOME", "hub")):

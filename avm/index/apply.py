@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -13,7 +13,7 @@ from avm.base import paths
 from avm.index.database import Database
 from avm.index.extract import Extracted, extract
 from avm.index.plan import Plan, is_racy
-from avm.vault.files import Stamp, walk
+from avm.vault.files import Stamp
 from avm.vault.history import PathHistory
 from avm.vault.location import Vault
 
@@ -32,9 +32,16 @@ class _Reading:
 
 
 def apply(
-    database: Database, vault: Vault, plan: Plan, progress: Callable[[int], None] | None = None
+    database: Database,
+    vault: Vault,
+    plan: Plan,
+    memories_of: Callable[[list[str]], Collection[str]],
+    progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Make the rows of the planned paths equal to the files. `progress` hears counts of files."""
+    """Make the rows of the planned paths equal to the files.
+
+    `memories_of` says which of some paths are memories now; `progress` hears counts of files.
+    """
     gone = list(plan.gone)
     for batch in _batches(plan.read):
         before = generation(database.connection)
@@ -48,21 +55,41 @@ def apply(
             progress(len(batch))
     if gone:
         with database.transaction() as connection:
-            still = _still_gone(vault, gone)
+            still = _still_gone(vault, gone, memories_of)
             connection.executemany("DELETE FROM memory WHERE path = ?", [(p,) for p in still])
             count_up(connection)
 
 
-def _still_gone(vault: Vault, names: list[str]) -> list[str]:
+def _still_gone(
+    vault: Vault, names: list[str], memories_of: Callable[[list[str]], Collection[str]]
+) -> list[str]:
     """Those of `names` that are no memories now.
 
-    A name that is on disk may have come back meanwhile, or it is ignored, a link or a folder: a
-    walk tells.
+    A name that is on disk may have come back meanwhile, or it is ignored, a link or a folder.
     """
-    if all(_lstat(vault, path) is None for path in names):
+    there = [path for path in names if _lstat(vault, path) is not None]
+    if not there:
         return names
-    found = walk(vault).memories
+    found = memories_of(there)
     return [path for path in names if path not in found]
+
+
+def note_undecodable(
+    connection: sqlite3.Connection, scope: Collection[str], names: Iterable[str]
+) -> None:
+    """Keep `names` as those at and below `scope` that are not UTF-8; call in a transaction."""
+    for rel in scope:
+        raw = os.fsencode(rel)
+        if raw:
+            below = (raw, raw + b"/", raw + b"0")
+            connection.execute(
+                "DELETE FROM undecodable WHERE path = ? OR (path > ? AND path < ?)", below
+            )
+        else:
+            connection.execute("DELETE FROM undecodable")
+    connection.executemany(
+        "INSERT OR IGNORE INTO undecodable VALUES (?)", [(os.fsencode(name),) for name in names]
+    )
 
 
 def apply_history(

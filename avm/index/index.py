@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from avm.base.errors import RepositoryError
-from avm.base.paths import is_utf8
+from avm.base.paths import is_below, is_utf8
 from avm.index import comparison, vectors
-from avm.index.apply import apply, apply_history, count_up, generation
+from avm.index.apply import apply, apply_history, count_up, generation, note_undecodable
 from avm.index.database import Database, IndexThrownAway
 from avm.index.plan import Known, make_plan
 from avm.index.text import Filter, TextHit, Words, search
 from avm.vault import history
-from avm.vault.files import Stamp, walk
 from avm.vault.location import Vault
+from avm.vault.survey import Survey, Walk
 
 _MEMORY_COLUMNS = (
     "m.id, m.path, m.title, m.importance, m.changed, m.ends, m.pinned, m.agent, m.size"
@@ -72,39 +73,76 @@ class Index:
         self._database = Database(vault.index_dir / "index.sqlite")
         self._refreshing = threading.Lock()
         self._tables: dict[str, vectors.VectorTable] = {}
-        self.undecodable: tuple[str, ...] = ()
+        self._survey = Survey(vault)
 
     @property
     def notice(self) -> str | None:
         """A line on what befell the index when it was opened, if anything did."""
         return self._database.notice
 
-    def refresh(self, progress: Callable[[int, int], None] | None = None) -> None:
+    def refresh(self, progress: Callable[[int, int], None] | None = None) -> Walk:
         """Make the index equal to the files: scan, plan, apply; then catch up with git's history.
 
-        `progress(done, total)` counts files to read. Raises IndexDamagedError.
+        `progress(done, total)` counts files to read. Returns what the scan found. Raises
+        IndexDamagedError.
         """
         try:
-            self._refresh(progress)
+            return self._refresh(progress)
         except IndexThrownAway:
-            self._refresh(progress)
+            return self._refresh(progress)
 
-    def _refresh(self, progress: Callable[[int, int], None] | None) -> None:
+    def refresh_paths(self, rels: Iterable[str]) -> Walk | None:
+        """Do the same for these files and what is below these folders, and for nothing else.
+
+        A move between two of them keeps its row. None if that is not enough and a `refresh` is
+        needed: rules changed, or the index is a new one. Raises IndexDamagedError.
+        """
+        try:
+            with self._refreshing:
+                if not self._rows("SELECT 1 FROM fact WHERE name = 'scanned'"):
+                    return None
+                found = self._survey.look(rels)
+                if found is not None:
+                    self._equalise(found, None)
+                    self._refresh_history()
+                return found
+        except IndexThrownAway:
+            return None
+
+    def stale(self) -> bool:
+        """Whether what is a memory may have changed with rules outside of the tree (`Survey`)."""
+        return self._survey.stale()
+
+    def _refresh(self, progress: Callable[[int, int], None] | None) -> Walk:
         with self._refreshing:
-            found = walk(self._vault)
-            self.undecodable = tuple(found.undecodable)
-            plan = make_plan(self._known(), found.memories)
-            if plan:
-                done = 0
-
-                def report(count: int) -> None:
-                    nonlocal done
-                    done += count
-                    if progress:
-                        progress(done, len(plan.read))
-
-                apply(self._database, self._vault, plan, report)
+            found = self._survey.walk()
+            self._equalise(found, progress)
             self._refresh_history()
+            return found
+
+    def _equalise(self, found: Walk, progress: Callable[[int, int], None] | None) -> None:
+        plan = make_plan(self._known(found.scope), found.memories)
+        if plan:
+            done = 0
+
+            def report(count: int) -> None:
+                nonlocal done
+                done += count
+                if progress:
+                    progress(done, len(plan.read))
+
+            apply(self._database, self._vault, plan, self._memories_of, report)
+        whole = "" in found.scope
+        scanned = not whole or self._rows("SELECT 1 FROM fact WHERE name = 'scanned'")
+        if not scanned or sorted(found.undecodable) != self._undecodable(found.scope):
+            with self._database.transaction() as connection:
+                note_undecodable(connection, found.scope, found.undecodable)
+                if whole:
+                    connection.execute("INSERT OR REPLACE INTO fact VALUES ('scanned', '1')")
+
+    def _memories_of(self, rels: list[str]) -> Collection[str]:
+        found = self._survey.look(rels)
+        return (found or self._survey.walk()).memories
 
     def check(self) -> list[str]:
         """What differs between the index and the files, a line each; [] if they agree.
@@ -290,11 +328,30 @@ class Index:
             part = remaining[start : start + _MOST_PARAMETERS]
             yield from self._rows(f"{query} ({', '.join('?' * len(part))})", part)
 
-    def _known(self) -> dict[str, Known]:
-        rows = self._rows(
-            "SELECT path, mtime_ns, ctime_ns, size, inode, hash, checked_ns FROM memory"
-        )
-        return {row[0]: Known(Stamp(*row[1:5]), row[5], row[6]) for row in rows}
+    def _known(self, scope: Collection[str]) -> Iterator[Known]:
+        """What the index says of the files at and below `scope`."""
+        query = "SELECT path, checked_ns, mtime_ns, ctime_ns, size, inode FROM memory"
+        with self._database.watched():
+            cursor = self._database.connection.cursor()
+            cursor.row_factory = None  # plain tuples: there may be 100,000
+            if "" in scope:
+                yield from cursor.execute(query)
+                return
+            for rel in scope:
+                if is_utf8(rel):
+                    query_below = f"{query} WHERE path = ? OR (path > ? AND path < ?)"
+                    # '0' follows '/' in UTF-8 and in SQLite's binary collation.
+                    yield from cursor.execute(query_below, (rel, rel + "/", rel + "0"))
+
+    @property
+    def undecodable(self) -> tuple[str, ...]:
+        """Files that would be memories if their names were UTF-8, as rels."""
+        return tuple(self._undecodable(("",)))
+
+    def _undecodable(self, scope: Collection[str]) -> list[str]:
+        rows = self._rows("SELECT path FROM undecodable")
+        names = [os.fsdecode(row["path"]) for row in rows]
+        return sorted(name for name in names if any(is_below(name, rel) for rel in scope))
 
     def _refresh_history(self) -> None:
         head = history.head(self._vault)

@@ -6,6 +6,7 @@
 
 -- Facts on the whole.
 --   head        the commit up to which `history` was read (hex); absent: none yet
+--   scanned     present once the whole tree was compared: from then on a part of it may be
 --   generation  raised by every transaction that changes what a search could answer
 --   vectors     raised by every transaction that changes `vector`
 CREATE TABLE fact (
@@ -35,6 +36,11 @@ CREATE TABLE memory (
     pinned     INTEGER NOT NULL,  -- 0 or 1
     problems   TEXT NOT NULL      -- what could not be read, a line each; '' for none
 );
+
+-- Files that would be memories if their names were UTF-8: the bytes of their rels.
+CREATE TABLE undecodable (
+    path BLOB PRIMARY KEY
+) WITHOUT ROWID;
 
 -- Tags of the front matter and `#tags` of the body, case folded.
 CREATE TABLE tag (
