@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -63,6 +65,9 @@ def clean_environment(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
     (home / "run").mkdir(mode=0o700)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # A keeper is a process that stays: a test that wants one says so (`keeper_of`).
+    monkeypatch.setenv("AVM_KEEPER_AUTOSTART", "false")
+    monkeypatch.setenv("AVM_KEEPER_IDLE", "1m")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     (home / ".gitconfig").write_text(
         "[user]\n\tname = Pat Person\n\temail = pat@example.org\n[init]\n\tdefaultBranch = main\n"
@@ -109,6 +114,20 @@ def run_avm(
         done.stdout.decode("utf-8", "surrogateescape"),
         done.stderr.decode("utf-8", "surrogateescape"),
     )
+
+
+@contextlib.contextmanager
+def keeper_of(root: Path, **env: str) -> Iterator[int]:
+    """A keeper of the vault at `root`, its process id; ended afterwards, without a traceback."""
+    started = run_avm("--vault", str(root), "keeper", "start", "--json", **env)
+    assert started.returncode == 0, started.stderr
+    try:
+        yield int(json.loads(started.stdout)["pid"])
+    finally:
+        stopped = run_avm("--vault", str(root), "keeper", "stop")
+        log = next(root.glob(".git/avm/keeper.log"), None)
+    assert stopped.returncode == 0, stopped.stderr
+    assert log is None or "Traceback" not in log.read_text(), log.read_text()
 
 
 def git(folder: Path, *args: str) -> str:

@@ -70,18 +70,21 @@ class KeeperLink:
         answer = self.ask("barrier", timeout=_BARRIER_SECONDS)
         return answer is not None and "error" not in answer
 
-    def start(self) -> None:
-        """Start a keeper if this process may and none is there; waits for nothing."""
+    def start(self) -> bool:
+        """Start a keeper if this process may and none is there; waits for nothing.
+
+        Returns whether one may be expected.
+        """
         if not self._autostart or self._waiting in (Waiting.COMMAND, Waiting.KEEPER):
-            return
+            return False
         with self._starting:
-            if time.monotonic() < self._not_before:
-                return
-            self._not_before = time.monotonic() + _AGAIN_SECONDS
-            stranger = self._client.stranger
-            if stranger is not None and not hello(self._vault).replaces(stranger):
-                return
-            self._started = start_program(self._vault)
+            if time.monotonic() >= self._not_before:
+                self._not_before = time.monotonic() + _AGAIN_SECONDS
+                stranger = self._client.stranger
+                if stranger is not None and not hello(self._vault).replaces(stranger):
+                    return False
+                self._started = start_program(self._vault)
+            return self._started is not None
 
     def forget(self) -> None:
         """Hang up."""
@@ -156,8 +159,8 @@ class Attachment:
                 self._converse(connection)
                 alone_at, alone = time.monotonic() + _ALONE_SECONDS, False
                 continue
-            self._link.start()
-            if not alone and time.monotonic() > alone_at:
+            coming = self._link.start()
+            if not alone and (not coming or time.monotonic() > alone_at):
                 self._alone(True)
                 alone = True
             self._stop.wait(_POLL_SECONDS)

@@ -157,11 +157,13 @@ class Store:
         for writing. Without a keeper this process commits."""
         from avm.api.keeper import Attachment
 
-        self._attachment = Attachment(
-            self.keeper,
-            held,
-            lambda alone: self._commit_here(held) if alone else self._commit_no_more(),
-        )
+        def alone(yes: bool) -> None:
+            if yes:
+                self._commit_here(held)
+            else:
+                self._commit_no_more()
+
+        self._attachment = Attachment(self.keeper, held, alone)
         self._attachment.start()
 
     def commit_in_background(self) -> None:

@@ -99,7 +99,7 @@ class Index:
         """
         try:
             with self._refreshing:
-                if not self._rows("SELECT 1 FROM fact WHERE name = 'scanned'"):
+                if not self._scanned():
                     return None
                 found = self._survey.look(rels)
                 if found is not None:
@@ -109,9 +109,10 @@ class Index:
         except IndexThrownAway:
             return None
 
-    def stale(self) -> bool:
-        """Whether what is a memory may have changed with rules outside of the tree (`Survey`)."""
-        return self._survey.stale()
+    def is_current(self) -> bool:
+        """Whether nothing but a change of the vault's own files, or of HEAD, would make a refresh
+        find anything; starts no program. Raises IndexDamagedError."""
+        return self._scanned() and not self._survey.stale()
 
     def _refresh(self, progress: Callable[[int, int], None] | None) -> Walk:
         with self._refreshing:
@@ -133,12 +134,17 @@ class Index:
 
             apply(self._database, self._vault, plan, self._memories_of, report)
         whole = "" in found.scope
-        scanned = not whole or self._rows("SELECT 1 FROM fact WHERE name = 'scanned'")
-        if not scanned or sorted(found.undecodable) != self._undecodable(found.scope):
+        if (whole and not self._scanned()) or sorted(found.undecodable) != self._undecodable(
+            found.scope
+        ):
             with self._database.transaction() as connection:
                 note_undecodable(connection, found.scope, found.undecodable)
                 if whole:
                     connection.execute("INSERT OR REPLACE INTO fact VALUES ('scanned', '1')")
+
+    def _scanned(self) -> bool:
+        """Whether this index was ever made equal to all of the files."""
+        return bool(self._rows("SELECT 1 FROM fact WHERE name = 'scanned'"))
 
     def _memories_of(self, rels: list[str]) -> Collection[str]:
         found = self._survey.look(rels)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import array
 import errno
 import fcntl
+import os
 import termios
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from watchdog.observers.inotify_c import (
-    CallbackId,
     InotifyConstants,
     InotifyEvent,
     InotifyFD,
@@ -88,11 +88,15 @@ class Inotify(InotifyFD):
         Raises LimitReachedError, OSError if it is no folder or cannot be read.
         """
         try:
-            return self.add_callback(path, _MASK, _NOBODY, CallbackId(0))
+            with self._lock:
+                watch = self._get_or_create_watch(path, _MASK).wd
         except OSError as err:
             if err.errno in (errno.ENOSPC, errno.ENOMEM):
                 raise LimitReachedError(err.errno, "no more inotify watches") from None
             raise
+        if watch < 0:  # watchdog says nothing of a folder that may not be read
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return watch
 
     def forget(self, watch: int) -> None:
         """Watch no more; one that is gone already is no error."""
@@ -106,6 +110,8 @@ class Inotify(InotifyFD):
             if not self._queued():
                 return
             for event in self.read_events():
+                if event.is_ignored:
+                    self._remove_watch(event.wd)
                 yield _event(event)
 
     def end(self) -> None:
@@ -117,22 +123,6 @@ class Inotify(InotifyFD):
         count = array.array("i", [0])
         fcntl.ioctl(self._inotify_fd, termios.FIONREAD, count)
         return count[0]
-
-
-class _Nobody:
-    """watchdog wants somebody to call; `drain` hands the events out instead."""
-
-    def on_event(self, event: InotifyEvent) -> None:
-        """Nothing."""
-
-    def on_watch_deleted(self, wd: WatchDescriptor) -> None:
-        """Nothing."""
-
-    def on_queue_overflow(self) -> None:
-        """Nothing."""
-
-
-_NOBODY = _Nobody()
 
 
 def _event(event: InotifyEvent) -> Event:

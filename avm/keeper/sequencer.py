@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from avm.base.errors import AVMError
 from avm.keeper.watcher import Doubt, Watcher, topmost
 from avm.vault import history
-from avm.vault.files import Walk
 from avm.vault.location import Vault
+from avm.vault.survey import Walk
 
 _log = logging.getLogger(__name__)
 #: A full look now and then, in case an event that should have come did not. As a share of the time
@@ -33,16 +33,16 @@ Ticket = Callable[[str | None], None]
 class LiveIndex(Protocol):
     """What the sequencer needs of an index."""
 
-    def refresh(self) -> Walk:
+    def refresh(self, /) -> Walk:
         """Compare everything. Raises AVMError."""
         ...
 
-    def refresh_paths(self, rels: set[str]) -> Walk | None:
+    def refresh_paths(self, rels: Iterable[str]) -> Walk | None:
         """Compare these; None if everything must be compared. Raises AVMError."""
         ...
 
     def is_current(self) -> bool:
-        """Whether it is whole, and none but the rules of the vault's files would change it."""
+        """Whether nothing but a change of the vault's own files would change it."""
         ...
 
 
@@ -65,6 +65,7 @@ class Sequencer:
         self._wanted = True
         self._stopped = False
         self._busy = False
+        self._heads = history.HeadWatch(vault)
         self._head: str | None = None
         self._scan_at = 0.0
         #: Seconds that the last full look took, and how many rounds there were.
@@ -97,7 +98,7 @@ class Sequencer:
             self._watcher.always
             or self._watcher.pending()
             or not self._index.is_current()
-            or history.head(self._vault) != self._head
+            or self._heads.head() != self._head
         )
 
     def wake(self) -> None:

@@ -126,7 +126,7 @@ class Server:
         def ask() -> None:
             silent.update(peer for peer in self._peers if peer.attached)
             for peer in list(silent):
-                peer.awaited = lambda held, peer=peer: answered(peer, held)  # type: ignore[misc]
+                peer.awaited = lambda held, peer=peer: answered(peer, held)
                 self._send(peer, {"ask": "held"})
             if not silent:
                 done.set()

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from avm.base import paths
 from avm.keeper.mount_table import MountTable
-from avm.vault.files import Walk, is_memory_file_name
+from avm.vault.files import is_memory_file_name
 from avm.vault.ignore import AVM_FILE, GIT_FILE
 from avm.vault.location import Vault
 from avm.vault.network import unsafe_because
+from avm.vault.survey import Walk
 
 if TYPE_CHECKING:
     from avm.keeper.inotify import Event, Inotify

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from avm.base.errors import RepositoryError
 from avm.vault import git
+from avm.vault.ignore import SeenFile
 from avm.vault.location import Vault
 from avm.vault.repository import Detached, branch
 
@@ -33,6 +34,29 @@ def head(vault: Vault) -> str | None:
         return branch(vault)[1]
     except Detached as at:
         return str(at)
+
+
+class HeadWatch:
+    """HEAD, asked again and again: a few stats as long as it does not move."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._files: list[SeenFile] = []
+        self._head: str | None = None
+
+    def head(self) -> str | None:
+        """What `head` says."""
+        # Every file is looked at: one that changed is not to be found changed again.
+        changed = [file.changed() for file in self._files]
+        if not changed or any(changed):
+            git_dir, common = self._vault.git_dir, self._vault.common_dir
+            name = SeenFile(git_dir / "HEAD")
+            ref = (name.raw or b"").removeprefix(b"ref:").strip().decode("utf-8", "surrogateescape")
+            places = (common / ref, common / "packed-refs", common / "reftable" / "tables.list")
+            # Looked at before they are read: what changes in between is seen the next time.
+            self._files = [name, *map(SeenFile, places)]
+            self._head = head(self._vault)
+        return self._head
 
 
 def is_ancestor(vault: Vault, old: str, new: str) -> bool:

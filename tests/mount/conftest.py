@@ -21,6 +21,8 @@ from avm.fuse.platform import here
 
 #: The model would cost every mount that is asked something six seconds of two processors.
 QUICK = {"AVM_COMMIT_MAX_WAIT": "1s", "AVM_SEMANTIC": "off", "AVM_COMMIT_QUIET": "0.1s"}
+#: A mount starts the vault's keeper, as it does for a user.
+KEPT = {"AVM_KEEPER_AUTOSTART": "true"}
 
 
 @dataclass(frozen=True)
@@ -148,9 +150,8 @@ def mounting(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mounting]:
     def mount(
         name: str = "M", agent: str | None = None, vault: Path | None = None, quick: bool = True
     ) -> Mount:
-        if quick:
-            for variable, value in QUICK.items():
-                monkeypatch.setenv(variable, value)
+        for variable, value in (KEPT | QUICK if quick else KEPT).items():
+            monkeypatch.setenv(variable, value)
         line = f"avm mount {name} --daemon"
         line += f" --agent {agent}" if agent else ""
         line += f" --vault {shlex.quote(str(vault))}" if vault else ""
@@ -160,6 +161,8 @@ def mounting(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mounting]:
 
     yield mount
     done = [run_avm("unmount", str(point)) for point in {one.point for one in made if one.mounted}]
+    for vault in {one.vault for one in made}:
+        done.append(run_avm("--vault", str(vault), "keeper", "stop"))
     left = _processes_of(home, seconds=5.0)
     for one in made:
         if one.mounted:
@@ -167,7 +170,7 @@ def mounting(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mounting]:
     logs = "".join(
         log.read_text()
         for vault in {one.vault for one in made}
-        for log in (vault / ".git" / "avm").glob("mount-*.log")
+        for log in (vault / ".git" / "avm").glob("*.log")
     )
     assert "".join(unmounting.stderr for unmounting in done) == ""
     assert not left, f"processes left behind: {left}"
