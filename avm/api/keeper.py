@@ -29,6 +29,11 @@ _POLL_SECONDS = 0.1
 _ALONE_SECONDS = 5.0
 
 
+#: Keepers that this process started and that outlive it. Kept so that one that ends earlier is
+#: reaped at the next start instead of staying a zombie.
+_started: list[Popen[bytes]] = []
+
+
 def socket_path(vault: Vault) -> Path:
     """Where the keeper of `vault` listens. Raises ConfigError."""
     import hashlib
@@ -54,7 +59,7 @@ class KeeperLink:
         self._waiting = waiting
         self._client = KeeperClient(socket_path(vault), hello(vault))
         self._not_before = 0.0
-        self._started: Popen[bytes] | None = None
+        self._coming = False
         self._starting = threading.Lock()
 
     def ask(self, op: str, *, timeout: float, **fields: Any) -> dict[str, Any] | None:
@@ -83,20 +88,19 @@ class KeeperLink:
                 stranger = self._client.stranger
                 if stranger is not None and not hello(self._vault).replaces(stranger):
                     return False
-                self._started = start_program(self._vault)
-            return self._started is not None
+                self._coming = start_program(self._vault) is not None
+            return self._coming
 
     def forget(self) -> None:
         """Hang up."""
         self._client.hang_up()
-        if self._started is not None and self._started.poll() is None:
-            self._started.returncode = 0  # it outlives us: nobody waits for it
 
 
 def start_program(vault: Vault) -> Popen[bytes] | None:
     """Run `avm keeper` in the background; None if it cannot be run."""
     import subprocess
 
+    _started[:] = [program for program in _started if program.poll() is None]
     command = programs.python_command("avm")
     if not command:
         return None
@@ -104,7 +108,7 @@ def start_program(vault: Vault) -> Popen[bytes] | None:
     try:
         vault.state_dir.mkdir(parents=True, exist_ok=True)
         with (vault.state_dir / "keeper.log").open("ab") as log:
-            return subprocess.Popen(
+            program = subprocess.Popen(
                 [*command, "--vault", root, "keeper", "--quiet"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -115,6 +119,8 @@ def start_program(vault: Vault) -> Popen[bytes] | None:
             )
     except OSError:
         return None
+    _started.append(program)
+    return program
 
 
 class Attachment:

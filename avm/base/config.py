@@ -164,7 +164,9 @@ def runtime_folder() -> Path:
     """
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     if base and os.access(base, os.W_OK):
-        return Path(base) / "avm"
+        folder = Path(base) / "avm"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
     return _own_temp_folder()
 
 

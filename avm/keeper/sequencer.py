@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from avm.base.errors import AVMError
+from avm.base.errors import AVMError, NoVaultError
 from avm.keeper.watcher import Doubt, Watcher, topmost
 from avm.vault import history
 from avm.vault.location import Vault
@@ -95,7 +95,8 @@ class Sequencer:
                 return False
         self._watcher.drain()
         return not (
-            self._watcher.always
+            self._watcher.gone
+            or self._watcher.always
             or self._watcher.pending()
             or not self._index.is_current()
             or self._heads.head() != self._head
@@ -154,6 +155,8 @@ class Sequencer:
 
     def _round(self) -> None:
         self._watcher.drain()
+        if self._watcher.gone:  # an index would make its folders anew
+            raise NoVaultError(f"the vault at {self._vault.root} is gone")
         head = history.head(self._vault)
         doubt = self._watcher.take()
         while True:

@@ -201,6 +201,15 @@ class Watcher:
             self._doubt.rels.add(rel)
         elif is_memory_file_name(name):
             self._doubt.rels.add(rel)
+        elif event.came and self._has_other_names(rel):
+            self._doubt.everything = True
+
+    def _has_other_names(self, rel: str) -> bool:
+        """Whether this may be a memory's file: what is written here is then in the memory too."""
+        try:
+            return os.lstat(self._root + b"/" + os.fsencode(rel)).st_nlink > 1
+        except OSError:
+            return False
 
     def _heard_of_itself(self, folder: str, event: Event) -> None:
         if not event.ended:  # its times or rights

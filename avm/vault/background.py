@@ -51,6 +51,7 @@ class BackgroundCommitter:
     ) -> None:
         self._authors = Authors(vault)
         self._committer = committer
+        self._git_dir = vault.git_dir
         self._lock_path = lock_path(vault)
         self._quiet: float = config["commit.quiet"].total_seconds()
         self._max_wait: float = config["commit.max_wait"].total_seconds()
@@ -96,7 +97,8 @@ class BackgroundCommitter:
             self._lock = None
 
     def _take_lock(self) -> bool:
-        self._lock = try_lock(self._lock_path)
+        if self._git_dir.is_dir():  # else the lock would make folders where a vault was
+            self._lock = try_lock(self._lock_path)
         return self._lock is not None
 
     def _run(self) -> None:

@@ -5,6 +5,7 @@ The index stays equal to one that is built anew.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -16,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import git, run_avm, wait_for
+from conftest import git, keeper_of, run_avm, wait_for
 from vault_helpers import assert_well
 
 from avm import AVM
+from avm.api import keeper as api_keeper
 from avm.vault.files import Stamp
 
 OLD = 1_700_000_000
@@ -116,17 +118,29 @@ def assert_as_new(root: Path, kept: Path, tmp: Path) -> None:
             assert rows(kept) == rows(fresh)
 
 
-@pytest.fixture(params=["at once", "late"])
-def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
-    """A lab whose index is compared with a new one at the end of the test."""
-    made = Lab(tmp_path / "vault", late=request.param == "late")
-    try:
+@pytest.fixture(params=["at once", "late", "kept"])
+def lab(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Lab]:
+    """A lab whose index is compared with a new one at the end of the test.
+
+    When it is `kept`, a keeper sees to the index and this process never scans.
+    """
+    root = tmp_path / "vault"
+    with contextlib.ExitStack() as stack:
+        if request.param == "kept":
+            monkeypatch.setattr(api_keeper, "_BARRIER_SECONDS", 30.0)
+            AVM(root, semantic="off").close()
+            stack.enter_context(keeper_of(root))
+        made = Lab(root, late=request.param == "late")
+        stack.callback(made.avm.close)
         yield made
         made.avm.search("common")
         assert_as_new(made.root, made.avm.store.vault.index_dir / "index.sqlite", tmp_path)
+        if request.param == "kept":
+            index = made.avm.store.index
+            assert not index._survey._folders, "this process scanned: the keeper did not answer"
         assert_well(made.avm)
-    finally:
-        made.avm.close()
 
 
 # Single changes: (what happens, what is asked, what is found)
