@@ -78,7 +78,6 @@ class Keeper:
     def _tick(self) -> bool:
         """Once a second: False if it is time to end."""
         if self._watcher.gone or not self._store.vault.git_dir.exists():
-            _log.info("the vault is gone")
             return False
         now = time.monotonic()
         if self._server.attached or self._sequencer.rounds != self._rounds:

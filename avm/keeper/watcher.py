@@ -43,6 +43,7 @@ class Watcher:
 
     def __init__(self, vault: Vault) -> None:
         self._root = os.fsencode(vault.root)
+        self._identity = _identity(self._root)
         self._guard = threading.Lock()
         self._doubt = Doubt(everything=True)
         self._folders: dict[int, str] = {}
@@ -54,8 +55,6 @@ class Watcher:
         self._mounts = MountTable(vault.root)
         #: Times that the kernel's queue overflowed.
         self.overflows = 0
-        #: The vault's root was moved or removed.
-        self.gone = False
         #: Why folders are looked at each time; None: they are watched.
         self.hindrance: str | None = None
         self._inotify: Inotify | None = None
@@ -78,6 +77,11 @@ class Watcher:
     def fd(self) -> int | None:
         """A descriptor that becomes readable when there is something to drain."""
         return self._inotify.fd if self._inotify else None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the vault was moved or removed, or something else is in its place."""
+        return _identity(self._root) != self._identity
 
     @property
     def watched(self) -> int:
@@ -218,8 +222,6 @@ class Watcher:
             else:
                 self._doubt.everything = True
             return
-        if not folder:
-            self.gone = True
         if event.moved:
             self._leave(folder)
         elif folder in self._watches:
@@ -231,6 +233,14 @@ class Watcher:
         for rel in [rel for rel in self._watches if _is_in(rel, (folder,))]:
             self._forget(rel)
         self._blind = {rel for rel in self._blind if not _is_in(rel, (folder,))}
+
+
+def _identity(place: bytes) -> tuple[int, int] | None:
+    try:
+        status = os.stat(place)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def topmost(folders: Collection[str]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -228,7 +229,8 @@ def test_it_ends_with_its_vault(vault: Vault, tmp_path: Path) -> None:
     for leave in (lambda: vault.root.rename(tmp_path / "w"), lambda: shutil.rmtree(vault.root)):
         started = run_avm("--vault", str(vault.root), "keeper", "start", "--json")
         assert started.returncode == 0, started.stderr
-        pid = int(started.stdout.split('"pid": ')[1].split(",")[0])
+        pid = int(json.loads(started.stdout)["pid"])
+        wait_for(lambda: (status(vault) or {}).get("watched"), "the first look")
         leave()
         wait_for(lambda pid=pid: gone(pid), "the end of a keeper whose vault is gone")
         if (tmp_path / "w").exists():
