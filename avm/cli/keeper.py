@@ -68,12 +68,12 @@ def _start(door: Door) -> None:
 
 
 def _stop(door: Door) -> None:
-    from avm.keeper.election import is_taken, wait_until_free
+    from avm.api.keeper import hello, socket_path
+    from avm.keeper.election import is_taken, stop
 
-    store = door.avm().store
-    runs = is_taken(store.vault)
-    store.keeper.ask("stop", timeout=1.0)
-    if not wait_until_free(store.vault):
+    vault = door.avm().store.vault
+    runs = is_taken(vault)
+    if not stop(vault, socket_path(vault), hello(vault)):
         raise AVMError("the keeper does not end: it may be committing; try again")
     door.result({"stopped": runs}, "stopped\n" if runs else "no keeper runs\n")
 

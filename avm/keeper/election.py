@@ -38,7 +38,7 @@ def take_role(vault: Vault, socket_path: Path, mine: Hello) -> BaseFileLock | He
             if not mine.replaces(other.other):
                 other.close()
                 return other.other
-            _stop(other)
+            _tell_to_stop(other)
             told, deadline = True, time.monotonic() + _STOP_SECONDS
         if time.monotonic() > deadline:
             return None
@@ -54,12 +54,14 @@ def is_taken(vault: Vault) -> bool:
     return lock is None
 
 
-def wait_until_free(vault: Vault, seconds: float = _STOP_SECONDS) -> bool:
-    """Wait until nobody has the role; False if somebody still has after `seconds`."""
-    deadline = time.monotonic() + seconds
+def stop(vault: Vault, socket_path: Path, mine: Hello) -> bool:
+    """Have the keeper end, and one that was waiting to follow it; True once nobody has the role."""
+    deadline = time.monotonic() + _STOP_SECONDS
     while is_taken(vault):
         if time.monotonic() > deadline:
             return False
+        if other := _meet(socket_path, mine):
+            _tell_to_stop(other)
         time.sleep(_POLL_SECONDS)
     return True
 
@@ -71,7 +73,7 @@ def _meet(socket_path: Path, mine: Hello) -> Connection | None:
         return None
 
 
-def _stop(other: Connection) -> None:
+def _tell_to_stop(other: Connection) -> None:
     try:
         other.ask(1.0, {"op": "stop"})
     except (OSError, ValueError):
