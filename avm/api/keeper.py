@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 #: A barrier takes a millisecond; a reader that waited this long does the keeper's work itself.
 _BARRIER_SECONDS = 0.1
-#: How long a keeper that did not start is not tried again.
-_AGAIN_SECONDS = 10.0
+#: How long a keeper that was started is waited for before another is; each time twice as long,
+#: until one answers.
+_AGAIN_SECONDS = 1.0
+_LONGEST_AGAIN_SECONDS = 60.0
+_STATUS_SECONDS = 2.0
 _POLL_SECONDS = 0.1
 #: How long a mount does without a keeper before it commits by itself.
 _ALONE_SECONDS = 5.0
@@ -59,12 +62,16 @@ class KeeperLink:
         self._waiting = waiting
         self._client = KeeperClient(socket_path(vault), hello(vault))
         self._not_before = 0.0
+        self._again_seconds = _AGAIN_SECONDS
         self._coming = False
         self._starting = threading.Lock()
 
     def ask(self, op: str, *, timeout: float, **fields: Any) -> dict[str, Any] | None:
         """The keeper's answer; None if there is none, or none within `timeout` seconds."""
-        return self._client.ask(op, timeout=timeout, **fields)
+        answer = self._client.ask(op, timeout=timeout, **fields)
+        if answer is not None:
+            self._again_seconds = _AGAIN_SECONDS
+        return answer
 
     def connect(self) -> Connection | None:
         """A conversation of its own with the keeper, None if there is no keeper."""
@@ -75,6 +82,22 @@ class KeeperLink:
         answer = self.ask("barrier", timeout=_BARRIER_SECONDS)
         return answer is not None and "error" not in answer
 
+    def status(self) -> dict[str, Any] | None:
+        """What the keeper says of itself; None if there is none."""
+        return self.ask("status", timeout=_STATUS_SECONDS)
+
+    def describe(self, *, in_full: bool) -> str:
+        """One line on the keeper; not `in_full`: nothing that tells of the vault as a whole."""
+        told = self.status()
+        if told is None:
+            return "none runs: each question looks at all files"
+        if not in_full:
+            return "runs"
+        line = f"process {told['pid']}, watches {told['watched']} folders"
+        for trouble in (told["problem"], told["hindrance"]):
+            line += f"; {trouble}" if trouble else ""
+        return line
+
     def start(self) -> bool:
         """Start a keeper if this process may and none is there; waits for nothing.
 
@@ -84,7 +107,8 @@ class KeeperLink:
             return False
         with self._starting:
             if time.monotonic() >= self._not_before:
-                self._not_before = time.monotonic() + _AGAIN_SECONDS
+                self._not_before = time.monotonic() + self._again_seconds
+                self._again_seconds = min(2 * self._again_seconds, _LONGEST_AGAIN_SECONDS)
                 stranger = self._client.stranger
                 if stranger is not None and not hello(self._vault).replaces(stranger):
                     return False

@@ -67,7 +67,8 @@ class Stats:
 @dataclass(frozen=True)
 class Status:
     """The state of a vault. `waiting` maps vault paths to why they are not committed; `blocked`
-    says what holds up all commits; `unreadable` lists (vault path, problem)."""
+    says what holds up all commits; `unreadable` lists (vault path, problem); `keeper` says
+    in a line whether one runs and how it is."""
 
     vault: str
     adopted: bool
@@ -80,6 +81,7 @@ class Status:
     passages: int
     semantic: str
     notice: str | None
+    keeper: str
 
 
 @dataclass(frozen=True)

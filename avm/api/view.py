@@ -76,6 +76,7 @@ class View(Writing, Reading, Undoing):
             passages=passages,
             semantic=self.store.semantic.describe(),
             notice=index.notice,
+            keeper=self.store.keeper.describe(in_full=self.viewer.agent is None),
         )
 
 

@@ -35,7 +35,7 @@ def command(door: Door, act: str, quiet: bool) -> None:
     elif act == "stop":
         _stop(door)
     else:
-        status = door.avm().store.keeper.ask("status", timeout=5.0)
+        status = door.avm().store.keeper.status()
         door.result(status, _as_text(status))
         if status is None:
             sys.exit(1)
@@ -57,7 +57,7 @@ def _start(door: Door) -> None:
     keeper = door.avm().store.keeper
     deadline = time.monotonic() + _START_SECONDS
     started = None
-    while (status := keeper.ask("status", timeout=5.0)) is None:
+    while (status := keeper.status()) is None:
         if started is None:
             started = start_program(door.avm().store.vault)
         if started is None or started.poll() or time.monotonic() > deadline:

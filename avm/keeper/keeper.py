@@ -16,7 +16,7 @@ from avm.api.keeper import hello, socket_path
 from avm.api.store import Store
 from avm.base.errors import AVMError
 from avm.base.keeper_client import Hello
-from avm.keeper.election import take_role
+from avm.keeper.election import lock_path, take_role
 from avm.keeper.sequencer import Sequencer
 from avm.keeper.server import Reply, Server
 from avm.keeper.watcher import Watcher
@@ -41,6 +41,7 @@ class Keeper:
             store.vault, store.config, store.committer, self._server.held
         )
         self._began = time.time()
+        self._lock_inode = _inode(lock_path(store.vault))
         self._rounds = 0
         self._active_at = time.monotonic()
         self._server.quick("barrier", self._barrier)
@@ -77,8 +78,8 @@ class Keeper:
 
     def _tick(self) -> bool:
         """Once a second: False if it is time to end."""
-        if self._watcher.gone or not self._store.vault.git_dir.exists():
-            return False
+        if self._watcher.gone or _inode(lock_path(self._store.vault)) != self._lock_inode:
+            return False  # somebody removed the vault, or the state: others see no keeper now
         now = time.monotonic()
         if self._server.attached or self._sequencer.rounds != self._rounds:
             self._active_at, self._rounds = now, self._sequencer.rounds
@@ -136,6 +137,13 @@ def keep(store: Store) -> Hello | None:
     finally:
         role.release()
     return None
+
+
+def _inode(file: Path) -> int | None:
+    try:
+        return file.stat().st_ino
+    except OSError:
+        return None
 
 
 def _rss() -> int:

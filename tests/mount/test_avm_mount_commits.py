@@ -3,6 +3,9 @@ own work beside it."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -155,3 +158,26 @@ def test_a_state_folder_on_another_disk_holds_nothing_up(
         assert akashi.authors_of("private/akashi/note.md")[:1] == ["akashi"]
         assert len(list(Path(state).glob("*/state/rescue/*-note.md"))) == 1
         assert len(list(Path(state).glob("*/index/index.sqlite"))) == 1
+
+
+def test_the_mount_s_own_process_does_none_of_the_work(mount: Mount) -> None:
+    """The keeper watches, embeds and commits: nothing shares the mount's interpreter lock."""
+    (mount.shared / "a.md").write_text("alpha")
+    assert "a.md" in mount.search("alpha")
+    mount.wait_committed("shared/a.md", "Pat Person")
+    keeper = json.loads(run_avm("--vault", str(mount.vault), "keeper", "status", "--json").stdout)
+    assert keeper["mounts"] == 1
+    held = {pid: opened(pid) for pid in (mount.pid, keeper["pid"])}
+    for what in ("anon_inode:inotify", str(mount.state / "committer.lock")):
+        assert what in held[keeper["pid"]] and what not in held[mount.pid]
+    children = Path(f"/proc/{mount.pid}/task/{mount.pid}/children").read_text().split()
+    assert not any("avm.embed" in Path(f"/proc/{pid}/cmdline").read_text() for pid in children)
+
+
+def opened(pid: int) -> set[str]:
+    """What a process has open."""
+    found = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(link))
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import stat
@@ -187,3 +188,25 @@ def test_what_a_dead_process_left_is_swept_away_or_out_of_sight(mount: Mount) ->
     assert "Nothing found" in mount.search("word")
     mount.unmount()
     assert git(mount.vault, "status", "--porcelain", "-uall") == ""
+
+
+def test_a_killed_keeper_is_followed_by_another(mount: Mount) -> None:
+    """Writing and searching through the mount go on meanwhile, and all is committed."""
+    pids = []
+    for number in range(3):
+        (mount.shared / f"n{number}.md").write_text(f"word{number}")
+        wait_for(lambda: (keeper_pid(mount) or 0) not in (0, *pids), "a keeper", 30)
+        pids.append(keeper_pid(mount))
+        os.kill(pids[-1] or 0, signal.SIGKILL)
+        for word in range(5):
+            (mount.shared / f"m{number}_{word}.md").write_text(f"text{number}x{word}")
+            assert f"m{number}_{word}.md" in mount.search(f"text{number}x{word}")
+    mount.wait_committed("shared/m2_4.md", "Pat Person")
+    mount.unmount()
+    assert git(mount.vault, "status", "--porcelain") == ""
+
+
+def keeper_pid(mount: Mount) -> int | None:
+    """The keeper that the mount is attached to, or another."""
+    done = run_avm("--vault", str(mount.vault), "keeper", "status", "--json")
+    return json.loads(done.stdout)["pid"] if done.returncode == 0 else None

@@ -241,7 +241,6 @@ def test_it_starts_on_demand_and_again_after_a_kill(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AVM_KEEPER_AUTOSTART", "true")
-    monkeypatch.setattr("avm.api.keeper._AGAIN_SECONDS", 0.2)
     monkeypatch.setattr("avm.embed.model_folder.semantic_installed", lambda: True)
     with AVM(vault.root) as avm:
         avm.search("common")

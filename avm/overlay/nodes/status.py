@@ -21,6 +21,7 @@ def as_text(status: Status) -> str:
     lines = [f"indexed  {status.memories} memories, {status.passages} passages"]
     if status.notice:
         lines.append(f"notice   {status.notice}")
+    lines.append(f"keeper   {status.keeper}")
     lines.append(f"semantic {status.semantic}")
     if status.embedded < status.passages:
         missing = status.passages - status.embedded
