@@ -35,6 +35,7 @@ class Peer:
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
         self.buffer = b""
+        self.outgoing = b""
         self.hello: Hello | None = None
         #: A mount that says which files are open in it, when asked.
         self.attached = False
@@ -60,6 +61,7 @@ class Server:
         self._listening = _listen(path)
         self._peers: set[Peer] = set()
         self._stopping = False
+        self._loop = 0
         #: When somebody last asked for something (monotonic seconds).
         self.asked_at = time.monotonic()
 
@@ -86,6 +88,7 @@ class Server:
         select.register(self._wake_read, selectors.EVENT_READ, self._called)
         if self._watched_fd is not None:
             select.register(self._watched_fd, selectors.EVENT_READ, readable)
+        self._loop = threading.get_ident()
         tick_at = time.monotonic() + _TICK_SECONDS
         while not self._stopping:
             for key, _ in select.select(max(0.0, tick_at - time.monotonic())):
@@ -168,8 +171,14 @@ class Server:
         connection.setblocking(False)
         peer = Peer(connection)
         self._peers.add(peer)
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._receive(peer))
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._converse(peer))
         self._send_bytes(peer, self._mine.pack())
+
+    def _converse(self, peer: Peer) -> None:
+        if peer.outgoing:
+            self._send_bytes(peer, b"")
+        if peer in self._peers:
+            self._receive(peer)
 
     def _receive(self, peer: Peer) -> None:
         try:
@@ -230,7 +239,7 @@ class Server:
         self._answer(peer, answer)
 
     def _answer(self, peer: Peer, answer: Mapping[str, Any]) -> None:
-        if threading.current_thread() is threading.main_thread():
+        if threading.get_ident() == self._loop:
             self._send(peer, answer)
         else:
             self._call(lambda: self._send(peer, answer))
@@ -241,13 +250,22 @@ class Server:
     def _send_bytes(self, peer: Peer, data: bytes) -> None:
         if peer not in self._peers:
             return
+        data = peer.outgoing + data
         try:
-            # An answer fits into the socket's buffer; who does not read has to ask again.
             sent = peer.socket.send(data)
+        except BlockingIOError:
+            sent = 0
         except OSError:
-            sent = -1
-        if sent != len(data):
             self._drop(peer)
+            return
+        if len(data) - sent > MAX_LINE:  # somebody who asks and does not read
+            self._drop(peer)
+            return
+        if bool(peer.outgoing) != (sent < len(data)):
+            more = selectors.EVENT_WRITE if sent < len(data) else 0
+            key = self._selector.get_key(peer.socket)
+            self._selector.modify(peer.socket, selectors.EVENT_READ | more, key.data)
+        peer.outgoing = data[sent:]
 
     def _drop(self, peer: Peer) -> None:
         self._peers.discard(peer)

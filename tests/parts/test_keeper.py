@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -177,6 +178,26 @@ def test_what_is_no_message_ends_the_conversation_and_nothing_else(vault: Vault,
     talk._socket.sendall(twice[9:])
     assert [talk.listen(5.0), talk.listen(5.0)] == [{"ok": True}] * 2
     talk.close()
+    assert not gone(pid)
+
+
+def test_whoever_asks_and_does_not_read_gets_it_all_in_the_end(vault: Vault, pid: int) -> None:
+    talk = Connection(socket_path(vault), hello(vault))
+    try:
+        talk._socket.setblocking(False)
+        sent = 0
+        asked = line({"op": "no" * 500}) * 50
+        # Until neither side's buffer takes any more.
+        with contextlib.suppress(BlockingIOError):
+            while sent < 50_000_000:
+                sent += talk._socket.send(asked)
+        talk._socket.setblocking(True)
+        assert "no operation" in talk.listen(5.0)["error"]
+    finally:
+        talk.close()
+    other = Connection(socket_path(vault), hello(vault))
+    assert other.ask(5.0, {"op": "barrier"}) == {"ok": True}
+    other.close()
     assert not gone(pid)
 
 
