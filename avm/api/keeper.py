@@ -27,6 +27,8 @@ _BARRIER_SECONDS = 0.1
 _AGAIN_SECONDS = 1.0
 _LONGEST_AGAIN_SECONDS = 60.0
 _STATUS_SECONDS = 2.0
+#: The ability to embed and to rank by meaning: only where the libraries are installed.
+EMBED = "embed"
 _POLL_SECONDS = 0.1
 #: How long a mount does without a keeper before it commits by itself.
 _ALONE_SECONDS = 5.0
@@ -46,11 +48,19 @@ def socket_path(vault: Vault) -> Path:
 
 
 def hello(vault: Vault, abilities: Collection[str] = ()) -> Hello:
-    """How this process introduces itself."""
+    """How this process introduces itself; a keeper names its abilities."""
     from avm.index.database import SCHEMA
 
     root = os.fsdecode(vault.root)
     return Hello(__version__, SCHEMA, root, os.getpid(), tuple(sorted(abilities)))
+
+
+def abilities(config: Config) -> tuple[str, ...]:
+    """What a keeper of this program and this configuration can do."""
+    from avm.embed.model_folder import semantic_installed
+
+    base = ("barrier", "flush", "status", "stop")
+    return (*base, EMBED) if config["semantic"] != "off" and semantic_installed() else base
 
 
 class KeeperLink:
@@ -58,12 +68,14 @@ class KeeperLink:
 
     def __init__(self, vault: Vault, config: Config, waiting: Waiting) -> None:
         self._vault = vault
+        self._config = config
         self._autostart: bool = config["keeper.autostart"]
         self._waiting = waiting
         self._client = KeeperClient(socket_path(vault), hello(vault))
         self._not_before = 0.0
         self._again_seconds = _AGAIN_SECONDS
         self._coming = False
+        self._compared = False
         self._starting = threading.Lock()
 
     def ask(self, op: str, *, timeout: float, **fields: Any) -> dict[str, Any] | None:
@@ -85,6 +97,17 @@ class KeeperLink:
     def status(self) -> dict[str, Any] | None:
         """What the keeper says of itself; None if there is none."""
         return self.ask("status", timeout=_STATUS_SECONDS)
+
+    def start_better(self) -> None:
+        """Start a keeper if the one there is cannot do all that one of this program could.
+
+        Asked once: it then takes the place of the other.
+        """
+        if not self._compared and self._autostart:
+            self._compared = True
+            met = self._client.met
+            if met and EMBED not in met.abilities and EMBED in abilities(self._config):
+                self.start()
 
     def describe(self, *, in_full: bool) -> str:
         """One line on the keeper; not `in_full`: nothing that tells of the vault as a whole."""
@@ -109,8 +132,8 @@ class KeeperLink:
             if time.monotonic() >= self._not_before:
                 self._not_before = time.monotonic() + self._again_seconds
                 self._again_seconds = min(2 * self._again_seconds, _LONGEST_AGAIN_SECONDS)
-                stranger = self._client.stranger
-                if stranger is not None and not hello(self._vault).replaces(stranger):
+                met = self._client.met
+                if met and not hello(self._vault, abilities(self._config)).replaces(met):
                     return False
                 self._coming = start_program(self._vault) is not None
             return self._coming

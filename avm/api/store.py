@@ -147,6 +147,8 @@ class Store:
         """
         if self._waiting is not Waiting.KEEPER:
             if self.keeper.barrier():
+                if self._wants_keeper:
+                    self.keeper.start_better()
                 return
             if self._wants_keeper:
                 self.keeper.start()

@@ -163,8 +163,8 @@ class KeeperClient:
         self._mine = mine
         self._local = threading.local()
         self._forget_after_fork = os.getpid()
-        #: The keeper that was met last and is not one of ours to ask: another version or vault.
-        self.stranger: Hello | None = None
+        #: The keeper that was met last; one that does not understand us is not asked.
+        self.met: Hello | None = None
 
     def ask(self, op: str, *, timeout: float, **fields: Any) -> dict[str, Any] | None:
         """The keeper's answer to `op`; None if there is no keeper or no answer in `timeout` s."""
@@ -182,11 +182,11 @@ class KeeperClient:
         try:
             connection = Connection(self._path, self._mine)
         except (OSError, ValueError):
+            self.met = None
             return None
+        self.met = connection.other
         if self._mine.understands(connection.other):
-            self.stranger = None
             return connection
-        self.stranger = connection.other
         connection.close()
         return None
 

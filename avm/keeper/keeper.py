@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from avm.api.keeper import hello, socket_path
+from avm.api.keeper import abilities, hello, socket_path
 from avm.api.store import Store
 from avm.base.errors import AVMError
 from avm.base.keeper_client import Hello
@@ -24,7 +24,6 @@ from avm.vault.background import BackgroundCommitter
 from avm.vault.committer import Committer
 
 _log = logging.getLogger(__name__)
-_ABILITIES = ("barrier", "flush", "status", "stop")
 
 
 class Keeper:
@@ -128,7 +127,7 @@ def keep(store: Store) -> Hello | None:
 
     None: this was the keeper, or the one there is does not speak.
     """
-    mine = hello(store.vault, _ABILITIES)
+    mine = hello(store.vault, abilities(store.config))
     role = take_role(store.vault, socket_path(store.vault), mine)
     if role is None or isinstance(role, Hello):
         return role

@@ -23,14 +23,16 @@ from avm.api import open_avm
 from avm.api.keeper import hello, socket_path
 from avm.api.waiting import Waiting
 from avm.base.keeper_client import PROTOCOL, Connection, Hello, line
+from avm.embed.model_folder import semantic_installed
 from avm.fuse.platform import here
 from avm.keeper.election import is_taken
 from avm.vault.location import Vault
 
 
 @pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    """A vault of one memory, with git's first commit."""
+def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Vault:
+    """A vault of one memory, with git's first commit; the model is left out."""
+    monkeypatch.setenv("AVM_SEMANTIC", "off")
     with AVM(tmp_path / "v", semantic="off") as avm:
         avm.remember("The first common word.", title="first")
     return avm.store.vault
@@ -39,7 +41,7 @@ def vault(tmp_path: Path) -> Vault:
 @pytest.fixture
 def pid(vault: Vault) -> Iterator[int]:
     """The keeper of that vault."""
-    with keeper_of(vault.root, AVM_COMMIT_QUIET="0.1s", AVM_SEMANTIC="off") as pid:
+    with keeper_of(vault.root, AVM_COMMIT_QUIET="0.1s") as pid:
         yield pid
 
 
@@ -225,7 +227,7 @@ def test_it_commits_what_others_wrote(vault: Vault, pid: int) -> None:
 
 
 def test_closing_has_it_commit_at_once(vault: Vault) -> None:
-    with keeper_of(vault.root, AVM_COMMIT_QUIET="1h", AVM_SEMANTIC="off"):
+    with keeper_of(vault.root, AVM_COMMIT_QUIET="1h"):
         with AVM(vault.root, semantic="off") as avm:
             avm.agent_memory("akashi").remember("a thing", title="thing")
         assert show(vault.root, "%an") == "akashi"
@@ -233,7 +235,7 @@ def test_closing_has_it_commit_at_once(vault: Vault) -> None:
 
 
 def test_stopping_commits_what_waits(vault: Vault) -> None:
-    with keeper_of(vault.root, AVM_COMMIT_QUIET="1h", AVM_SEMANTIC="off"):
+    with keeper_of(vault.root, AVM_COMMIT_QUIET="1h"):
         done = run_avm("--vault", str(vault.root), "remember", "a thing", "--agent", "akashi")
         assert done.returncode == 0
     assert show(vault.root, "%an") == "akashi"
@@ -262,7 +264,7 @@ def test_it_starts_on_demand_and_again_after_a_kill(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AVM_KEEPER_AUTOSTART", "true")
-    monkeypatch.setattr("avm.embed.model_folder.semantic_installed", lambda: True)
+    monkeypatch.setenv("AVM_SEMANTIC", "auto")
     with AVM(vault.root) as avm:
         avm.search("common")
         wait_for(avm.store.keeper.barrier, "a keeper")
@@ -284,6 +286,19 @@ def test_with_semantic_off_a_library_starts_none(
         assert not avm.store.keeper._coming
     done = run_avm("--vault", str(vault.root), "search", "common")
     assert done.returncode == 0 and not is_taken(vault)
+
+
+def test_an_abler_one_takes_over_once_semantic_search_is_on(
+    vault: Vault, pid: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not semantic_installed():
+        pytest.skip("the extra `semantic` is not installed")
+    monkeypatch.setenv("AVM_KEEPER_AUTOSTART", "true")
+    monkeypatch.setenv("AVM_SEMANTIC", "auto")
+    with AVM(vault.root) as avm:
+        avm.search("common")
+        wait_for(lambda: (status(vault) or {}).get("pid", pid) != pid, "another keeper", 30)
+    assert gone(pid)
 
 
 def test_an_index_that_goes_under_it_is_made_again(vault: Vault, pid: int) -> None:
