@@ -242,7 +242,7 @@ class Database:
 
     def _keep(self, connection: sqlite3.Connection) -> None:
         """Note it for `close`; close this thread's last one and those of threads that ended."""
-        before = getattr(self._local, "connection", None)
+        before, self._local.connection = getattr(self._local, "connection", None), None
         with self._guard:
             for thread, native, other in self._all:
                 if other is before or not _runs(thread, native):

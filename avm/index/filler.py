@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Collection, Iterator
 
 from avm.base.errors import RepositoryError
@@ -28,6 +29,8 @@ class Filler:
         self._vault = vault
         self._survey = survey
         self._progress: Progress | None = None
+        #: `walk`: what the last `catch_up` of this thread found.
+        self.caught_up = threading.local()
 
     @contextlib.contextmanager
     def reporting(self, progress: Progress | None) -> Iterator[None]:
@@ -48,7 +51,9 @@ class Filler:
 
     def catch_up(self, target: Target) -> None:
         """Make what was filled equal to the files as they are now."""
-        self.equalise(target, self._survey.walk())
+        found = self._survey.walk()
+        self.equalise(target, found)
+        self.caught_up.walk = found
 
     def equalise(self, target: Target, found: Walk) -> None:
         """Make the index equal to what was found in its scope, and to git's history."""

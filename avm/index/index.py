@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from avm.base.errors import IndexDamagedError
@@ -90,7 +90,7 @@ class Index:
         """
         with self._refreshing, self._filler.reporting(progress):
             self._database.retry()
-            return self._until_it_stays(self._survey.walk)
+            return self._until_it_stays()
 
     def refresh_paths(self, rels: Iterable[str]) -> Walk | None:
         """Do the same for these files and what is below these folders, and for nothing else.
@@ -122,14 +122,17 @@ class Index:
         """
         return self._database.private
 
-    def _until_it_stays(self, look: Callable[[], Walk]) -> Walk:
+    def _until_it_stays(self) -> Walk:
         """Look and equalise until no other process put another index in place meanwhile."""
         for _ in range(_MOST_TRIES):
             with contextlib.suppress(IndexThrownAway):
+                self._filler.caught_up.walk = None
                 _ = self._database.connection  # built now, if there is none
                 before = self._database.version
-                found = look()
-                self._filler.equalise(self._database, found)
+                found: Walk | None = self._filler.caught_up.walk
+                if found is None:
+                    found = self._survey.walk()
+                    self._filler.equalise(self._database, found)
                 if self._database.version == before:
                     return found
         raise IndexDamagedError(f"{self._vault.index_dir}: the index does not stay; try again")
