@@ -44,8 +44,8 @@ class Filler:
     def fill(self, connection: sqlite3.Connection) -> None:
         """Put everything into empty tables that have no triggers yet."""
         found = self._survey.walk()
-        # By name: what is near on disk and in the tables is so in a listing too.
-        names = sorted(found.memories)
+        # In the order of the walk: the next one's comparison then goes through memory in order.
+        names = list(found.memories)
         note_undecodable(connection, ("",), found.undecodable)
         fill(connection, self._vault.root, names, self._counting("files", len(names)))
 

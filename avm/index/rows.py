@@ -19,6 +19,13 @@ _CHUNKS = (
 )
 
 
+#: The columns of `memory` that come from a reading, in the order of `memory_values`.
+MEMORY_COLUMNS = (
+    "path", "hash", "mtime_ns", "ctime_ns", "size", "inode", "checked_ns", "title", "importance",
+    "created", "expires", "ttl", "seen", "agent", "pinned", "problems",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One file as it was read. `extracted` is None if it is no regular file any more."""
