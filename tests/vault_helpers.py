@@ -17,6 +17,7 @@ from avm.api import doctor
 from avm.api.checks import CHECKS
 from avm.base import atomic
 from avm.base.config import Config
+from avm.index.database import FILE
 from avm.vault import init, rescue
 from avm.vault.authors import Authors, Entry
 from avm.vault.committer import Committer, Report
@@ -99,6 +100,11 @@ def commit(
 ) -> Report:
     """One round of a new committer: agents' writes now, with `people` everybody's."""
     return Committer(vault, Config()).commit(now=True, people=people, subject=subject, held=held)
+
+
+def index_file(vault: Vault) -> Path:
+    """The file of the index that is in use."""
+    return (vault.index_dir / FILE).resolve()
 
 
 def head(root: Path) -> str:

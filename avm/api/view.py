@@ -39,7 +39,7 @@ class View(Writing, Reading, Undoing):
         an embedding, passages). Raises ModelError if the model is missing or fails.
         """
         report = progress or (lambda stage, done, total: None)
-        self.store.index.refresh(lambda done, total: report("files", done, total))
+        self.store.index.refresh(report)
         if wait:
             self.store.semantic.embed_missing(lambda d, t: report("embeddings", d, t))
         return self.store.index.vector_counts(where=self._filter(""))

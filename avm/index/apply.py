@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 from avm.base import paths
-from avm.index.database import Database
-from avm.index.extract import Extracted, extract
+from avm.index.database import Target
 from avm.index.plan import Plan, is_racy
+from avm.index.rows import Reading, memory_values, parts, read
 from avm.vault.files import Stamp
 from avm.vault.history import PathHistory
 from avm.vault.location import Vault
@@ -21,18 +19,8 @@ from avm.vault.location import Vault
 _BATCH = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """One file as it was read. `extracted` is None if it is no regular file any more."""
-
-    path: str
-    stamp: Stamp | None
-    checked_ns: int
-    extracted: Extracted | None
-
-
 def apply(
-    database: Database,
+    database: Target,
     vault: Vault,
     plan: Plan,
     memories_of: Callable[[list[str]], Collection[str]],
@@ -45,7 +33,7 @@ def apply(
     gone = list(plan.gone)
     for batch in _batches(plan.read):
         before = generation(database.connection)
-        readings = [_read(vault, path) for path in batch]
+        readings = [read(vault.root, path) for path in batch]
         with database.transaction() as connection:
             moved_on = generation(connection) != before
             checked = [_recheck(vault, reading, moved_on) for reading in readings]
@@ -93,7 +81,7 @@ def note_undecodable(
 
 
 def apply_history(
-    database: Database, head: str, found: dict[str, PathHistory | None], *, whole: bool
+    database: Target, head: str, found: dict[str, PathHistory | None], *, whole: bool
 ) -> None:
     """Store what a walk of git's history found, up to the commit `head`.
 
@@ -148,29 +136,18 @@ def _lstat(vault: Vault, path: str) -> Stamp | None:
         return None
 
 
-def _read(vault: Vault, path: str) -> _Reading:
-    checked_ns = time.time_ns()
-    try:
-        fd = os.open(vault.path(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return _Reading(path, None, checked_ns, None)
-    with open(fd, "rb") as file:
-        stamp = Stamp.of(os.fstat(fd))
-        return _Reading(path, stamp, checked_ns, extract(path, file.read()))
-
-
-def _recheck(vault: Vault, reading: _Reading, moved_on: bool) -> _Reading:
+def _recheck(vault: Vault, reading: Reading, moved_on: bool) -> Reading:
     """Read again what changed between its reading and this transaction.
 
     Another process may have indexed a newer version meanwhile; ours must not go over it.
     """
     doubtful = moved_on and reading.stamp and is_racy(reading.stamp, reading.checked_ns)
     if doubtful or _lstat(vault, reading.path) != reading.stamp:
-        return _read(vault, reading.path)
+        return read(vault.root, reading.path)
     return reading
 
 
-def _write(connection: sqlite3.Connection, readings: Iterable[_Reading], gone: list[str]) -> bool:
+def _write(connection: sqlite3.Connection, readings: Iterable[Reading], gone: list[str]) -> bool:
     """Write rows; a file with the content of a `gone` one takes over its row. True if any changed.
 
     Paths taken over are removed from `gone`.
@@ -197,7 +174,7 @@ def _write(connection: sqlite3.Connection, readings: Iterable[_Reading], gone: l
                 )
                 del leaving[source]
                 gone.remove(source)
-        _upsert(connection, reading.path, reading.stamp, reading.checked_ns, reading.extracted)
+        _upsert(connection, reading)
     return changed
 
 
@@ -208,7 +185,7 @@ def _hashes(connection: sqlite3.Connection, names: Iterable[str]) -> Iterator[tu
             yield path, row["hash"]
 
 
-def _touch(connection: sqlite3.Connection, memory_id: int, reading: _Reading) -> None:
+def _touch(connection: sqlite3.Connection, memory_id: int, reading: Reading) -> None:
     """The same content under a new stamp, or seen again late enough to be sure of it."""
     stamp = reading.stamp
     assert stamp is not None
@@ -219,28 +196,8 @@ def _touch(connection: sqlite3.Connection, memory_id: int, reading: _Reading) ->
     )
 
 
-def _upsert(
-    connection: sqlite3.Connection, path: str, stamp: Stamp, checked_ns: int, found: Extracted
-) -> None:
-    front = found.front
-    values = {
-        "path": path,
-        "hash": found.hash,
-        "mtime_ns": stamp.mtime_ns,
-        "ctime_ns": stamp.ctime_ns,
-        "size": stamp.size,
-        "inode": stamp.inode,
-        "checked_ns": checked_ns,
-        "title": found.title,
-        "importance": front.importance,
-        "created": front.created.timestamp() if front.created else None,
-        "expires": front.expires.timestamp() if front.expires else None,
-        "ttl": front.ttl.total_seconds() if front.ttl else None,
-        "seen": stamp.mtime_ns / 1e9,
-        "agent": front.agent,
-        "pinned": int(front.pinned),
-        "problems": "\n".join(found.problems),
-    }
+def _upsert(connection: sqlite3.Connection, reading: Reading) -> None:
+    values = memory_values(reading)
     names = ", ".join(values)
     marks = ", ".join(f":{name}" for name in values)
     updates = ", ".join(f"{n} = excluded.{n}" for n in values if n not in ("path", "seen"))
@@ -249,25 +206,7 @@ def _upsert(
         f" ON CONFLICT (path) DO UPDATE SET {updates} RETURNING id",
         values,
     ).fetchone()[0]
-    _replace_parts(connection, memory_id, found)
-
-
-def _replace_parts(connection: sqlite3.Connection, memory_id: int, found: Extracted) -> None:
     for table in ("tag", "link", "chunk"):
         connection.execute(f"DELETE FROM {table} WHERE memory_id = ?", (memory_id,))
-    connection.executemany(
-        "INSERT OR IGNORE INTO tag VALUES (?, ?)", [(memory_id, tag) for tag in found.tags]
-    )
-    connection.executemany(
-        "INSERT OR IGNORE INTO link VALUES (?, ?, ?)",
-        [(memory_id, kind, target) for kind, target in found.links],
-    )
-    connection.executemany(
-        "INSERT INTO chunk"
-        " (memory_id, ordinal, first_line, last_line, head, text, context, grams, hash)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (memory_id, n, p.first_line, p.last_line, p.head, p.text, p.context, p.grams, p.hash)
-            for n, p in enumerate(found.passages)
-        ],
-    )
+    for insert, rows in parts(memory_id, reading.extracted).items():
+        connection.executemany(insert, rows)

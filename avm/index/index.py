@@ -6,17 +6,16 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from avm.base.errors import RepositoryError
-from avm.base.paths import is_below, is_utf8
+from avm.base.errors import IndexDamagedError
+from avm.base.paths import is_utf8
 from avm.index import comparison, vectors
-from avm.index.apply import apply, apply_history, count_up, generation, note_undecodable
+from avm.index.apply import count_up, generation
 from avm.index.database import Database, IndexThrownAway
-from avm.index.plan import Known, make_plan
+from avm.index.filler import Filler, Progress
 from avm.index.text import Filter, TextHit, Words, search
-from avm.vault import history
 from avm.vault.location import Vault
 from avm.vault.survey import Survey, Walk
 
@@ -27,6 +26,8 @@ _MEMORY_COLUMNS = (
 _PASSAGE_COLUMNS = "id, memory_id, ordinal, first_line, last_line, text"
 #: SQLite takes 999 parameters in a statement before 3.32.
 _MOST_PARAMETERS = 900
+#: How often a refresh begins again because another process replaced the index.
+_MOST_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,85 +71,73 @@ class Index:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._database = Database(vault.index_dir / "index.sqlite")
+        self._survey = Survey(vault)
+        self._filler = Filler(vault, self._survey)
+        self._database = Database(vault.index_dir, self._filler)
         self._refreshing = threading.Lock()
         self._tables: dict[str, vectors.VectorTable] = {}
-        self._survey = Survey(vault)
 
     @property
     def notice(self) -> str | None:
         """A line on what befell the index when it was opened, if anything did."""
         return self._database.notice
 
-    def refresh(self, progress: Callable[[int, int], None] | None = None) -> Walk:
+    def refresh(self, progress: Progress | None = None) -> Walk:
         """Make the index equal to the files: scan, plan, apply; then catch up with git's history.
 
-        `progress(done, total)` counts files to read. Returns what the scan found. Raises
-        IndexDamagedError.
+        `progress(stage, done, total)`; stages are `files` and `history`. Returns what the scan
+        found. Raises IndexDamagedError.
         """
-        try:
-            return self._refresh(progress)
-        except IndexThrownAway:
-            return self._refresh(progress)
+        with self._refreshing, self._filler.reporting(progress):
+            self._database.retry()
+            return self._until_it_stays()
 
     def refresh_paths(self, rels: Iterable[str]) -> Walk | None:
         """Do the same for these files and what is below these folders, and for nothing else.
 
         A move between two of them keeps its row. None if that is not enough and a `refresh` is
-        needed: rules changed, or the index is a new one. Raises IndexDamagedError.
+        needed: rules changed, or the index is another one. Raises IndexDamagedError.
         """
-        try:
-            with self._refreshing:
-                if not self._scanned():
+        with self._refreshing:
+            wanted = set(rels)
+            try:
+                before = self._database.version
+                found = self._survey.look(wanted)
+                if found is None or before is None:
                     return None
-                found = self._survey.look(rels)
-                if found is not None:
-                    self._equalise(found, None)
-                    self._refresh_history()
-                return found
-        except IndexThrownAway:
-            return None
+                self._filler.equalise(self._database, found)
+            except IndexThrownAway:
+                return None
+            return found if self._database.version == before else None
 
     def is_current(self) -> bool:
         """Whether nothing but a change of the vault's own files, or of HEAD, would make a refresh
         find anything; starts no program. Raises IndexDamagedError."""
-        return self._scanned() and not self._survey.stale()
+        whole = self._database.version is not None and not self._database.private
+        return whole and not self._survey.stale()
 
-    def _refresh(self, progress: Callable[[int, int], None] | None) -> Walk:
-        with self._refreshing:
-            found = self._survey.walk()
-            self._equalise(found, progress)
-            self._refresh_history()
-            return found
+    @property
+    def private(self) -> bool:
+        """Whether this process has an index of its own in memory, for the file cannot be used.
 
-    def _equalise(self, found: Walk, progress: Callable[[int, int], None] | None) -> None:
-        plan = make_plan(self._known(found.scope), found.memories)
-        if plan:
-            done = 0
+        No other process brings that one up to date: it takes a `refresh` here.
+        """
+        return self._database.private
 
-            def report(count: int) -> None:
-                nonlocal done
-                done += count
-                if progress:
-                    progress(done, len(plan.read))
-
-            apply(self._database, self._vault, plan, self._memories_of, report)
-        whole = "" in found.scope
-        if (whole and not self._scanned()) or sorted(found.undecodable) != self._undecodable(
-            found.scope
-        ):
-            with self._database.transaction() as connection:
-                note_undecodable(connection, found.scope, found.undecodable)
-                if whole:
-                    connection.execute("INSERT OR REPLACE INTO fact VALUES ('scanned', '1')")
-
-    def _scanned(self) -> bool:
-        """Whether this index was ever made equal to all of the files."""
-        return bool(self._rows("SELECT 1 FROM fact WHERE name = 'scanned'"))
-
-    def _memories_of(self, rels: list[str]) -> Collection[str]:
-        found = self._survey.look(rels)
-        return (found or self._survey.walk()).memories
+    def _until_it_stays(self) -> Walk:
+        """Look and equalise until no other process put another index in place meanwhile."""
+        for _ in range(_MOST_TRIES):
+            with contextlib.suppress(IndexThrownAway):
+                self._filler.caught_up.walk = None
+                _ = self._database.connection  # built now, if there is none
+                before = self._database.version
+                found: Walk | None = self._filler.caught_up.walk
+                if found is None:
+                    found = self._survey.walk()
+                    self._filler.equalise(self._database, found)
+                if self._database.version == before:
+                    return found
+        raise IndexDamagedError(f"{self._vault.index_dir}: the index does not stay; try again")
 
     def check(self) -> list[str]:
         """What differs between the index and the files, a line each; [] if they agree.
@@ -169,10 +158,13 @@ class Index:
         self.refresh()
         return list(comparison.faults(self._database, self._vault))
 
-    def rebuild(self) -> None:
-        """Throw the index away and build it anew; embeddings are computed again."""
-        self._database.discard()
-        self.refresh()
+    def rebuild(self, progress: Progress | None = None) -> None:
+        """Build the index anew and put it in the old one's place when it is complete.
+
+        Embeddings are computed again. Raises IndexDamagedError.
+        """
+        with self._refreshing, self._filler.reporting(progress):
+            self._database.rebuild()
 
     def generation(self) -> int:
         """A number that differs whenever a search could answer differently."""
@@ -334,39 +326,8 @@ class Index:
             part = remaining[start : start + _MOST_PARAMETERS]
             yield from self._rows(f"{query} ({', '.join('?' * len(part))})", part)
 
-    def _known(self, scope: Collection[str]) -> Iterator[Known]:
-        """What the index says of the files at and below `scope`."""
-        query = "SELECT path, checked_ns, mtime_ns, ctime_ns, size, inode FROM memory"
-        with self._database.watched():
-            cursor = self._database.connection.cursor()
-            cursor.row_factory = None  # plain tuples: there may be 100,000
-            if "" in scope:
-                yield from cursor.execute(query)
-                return
-            for rel in scope:
-                if is_utf8(rel):
-                    query_below = f"{query} WHERE path = ? OR (path > ? AND path < ?)"
-                    # '0' follows '/' in UTF-8 and in SQLite's binary collation.
-                    yield from cursor.execute(query_below, (rel, rel + "/", rel + "0"))
-
     @property
     def undecodable(self) -> tuple[str, ...]:
         """Files that would be memories if their names were UTF-8, as rels."""
-        return tuple(self._undecodable(("",)))
-
-    def _undecodable(self, scope: Collection[str]) -> list[str]:
-        rows = self._rows("SELECT path FROM undecodable")
-        names = [os.fsdecode(row["path"]) for row in rows]
-        return sorted(name for name in names if any(is_below(name, rel) for rel in scope))
-
-    def _refresh_history(self) -> None:
-        head = history.head(self._vault)
-        row = next(iter(self._rows("SELECT value FROM fact WHERE name = 'head'")), None)
-        known = row["value"] if row else None
-        if head is None or head == known:
-            return
-        grown = known is not None and history.is_ancestor(self._vault, known, head)
-        # A repository too odd to log still has files; they rank by their stamps.
-        with contextlib.suppress(RepositoryError):
-            found = history.path_histories(self._vault, head, known if grown else None)
-            apply_history(self._database, head, found, whole=not grown)
+        rows = self._rows("SELECT path FROM undecodable ORDER BY path")
+        return tuple(os.fsdecode(row["path"]) for row in rows)

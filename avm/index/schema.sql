@@ -6,7 +6,6 @@
 
 -- Facts on the whole.
 --   head        the commit up to which `history` was read (hex); absent: none yet
---   scanned     present once the whole tree was compared: from then on a part of it may be
 --   generation  raised by every transaction that changes what a search could answer
 --   vectors     raised by every transaction that changes `vector`
 CREATE TABLE fact (

@@ -192,7 +192,7 @@ class _Look:
         self.found.folders.update(folders[:-1])
 
     def _below(self, top: str, outer: Rules) -> None:
-        waiting = [(top, outer)]
+        waiting, memories = [(top, outer)], self.found.memories
         while waiting:
             folder, rules = waiting.pop()
             place = f"{self._root}/{folder}" if folder else self._root
@@ -205,19 +205,26 @@ class _Look:
             names = [entry.name for entry in entries if entry.name in _RULE_FILES]
             rules = self._entering(folder, rules, names)
             prefix = folder + "/" if folder else ""
-            for entry in entries:
+            ruled = bool(rules.git_specs or rules.avm_specs)
+            for entry in entries:  # the inner loop of every scan
                 name = entry.name
                 if name[0] == ".":
                     continue
                 if entry.is_dir(follow_symlinks=False):
-                    if self._keeps(prefix + name, rules, is_dir=True):
+                    if not ruled or self._keeps(prefix + name, rules, is_dir=True):
                         waiting.append((prefix + name, rules))
-                elif files.is_memory_file_name(name) and entry.is_file(follow_symlinks=False):
+                elif (
+                    (name[-3:] == ".md" and name[0] != "#") or files.is_memory_file_name(name)
+                ) and entry.is_file(follow_symlinks=False):
                     try:
                         status = entry.stat(follow_symlinks=False)
                     except OSError:  # removed while we looked
                         continue
-                    self._take(prefix + name, rules, status)
+                    rel = prefix + name
+                    if ruled or not rel.isascii() or status.st_nlink > 1:
+                        self._take(rel, rules, status)
+                    else:
+                        memories[rel] = Stamp.of(status)
 
     def _take(self, rel: str, rules: Rules, status: os.stat_result) -> None:
         if not paths.is_utf8(rel) or self._keeps(rel, rules, is_dir=False):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import git, needs_fuse, run_avm
 
+from avm.index.database import FILE
 from mount.conftest import Mount, Mounting
 
 pytestmark = needs_fuse
@@ -157,7 +158,7 @@ def test_a_state_folder_on_another_disk_holds_nothing_up(
         akashi.unmount()
         assert akashi.authors_of("private/akashi/note.md")[:1] == ["akashi"]
         assert len(list(Path(state).glob("*/state/rescue/*-note.md"))) == 1
-        assert len(list(Path(state).glob("*/index/index.sqlite"))) == 1
+        assert len(list(Path(state).glob(f"*/index/{FILE}"))) == 1
 
 
 def test_the_mount_s_own_process_does_none_of_the_work(mount: Mount) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import git
-from vault_helpers import python
+from vault_helpers import index_file, python
 
 from avm import AVM
 from avm.api import doctor
@@ -151,14 +151,14 @@ def crowd(avm: AVM) -> None:
 
 def index_lies(avm: AVM) -> None:
     avm.index()
-    with sqlite3.connect(avm.store.vault.index_dir / "index.sqlite") as index:
+    with sqlite3.connect(index_file(avm.store.vault)) as index:
         index.execute("UPDATE chunk SET context = 'no such heading'")
     index.close()
 
 
 def full_text_lies(avm: AVM) -> None:
     avm.index()
-    with sqlite3.connect(avm.store.vault.index_dir / "index.sqlite") as index:
+    with sqlite3.connect(index_file(avm.store.vault)) as index:
         index.execute("UPDATE chunk_text_data SET block = x'00' WHERE id > 10")
     index.close()
 
@@ -166,7 +166,7 @@ def full_text_lies(avm: AVM) -> None:
 def row_lost(avm: AVM) -> None:
     """A row of a stamp that is right and of a content that is not."""
     avm.index()
-    with sqlite3.connect(avm.store.vault.index_dir / "index.sqlite") as index:
+    with sqlite3.connect(index_file(avm.store.vault)) as index:
         index.execute("UPDATE memory SET checked_ns = checked_ns + 60000000000, hash = 'x'")
     index.close()
 

@@ -18,11 +18,12 @@ from typing import Any
 
 import pytest
 from conftest import git, keeper_of, run_avm, wait_for
-from vault_helpers import assert_well
+from vault_helpers import assert_well, index_file
 
 from avm import AVM
 from avm.api import keeper as api_keeper
 from avm.vault.files import Stamp
+from avm.vault.location import open_vault
 
 OLD = 1_700_000_000
 
@@ -70,7 +71,7 @@ class Lab:
         """
         if not self._late:
             return
-        with sqlite3.connect(self.avm.store.vault.index_dir / "index.sqlite") as index:
+        with sqlite3.connect(index_file(self.avm.store.vault)) as index:
             index.execute("UPDATE memory SET checked_ns = checked_ns + 60000000000")
         index.close()
         probe, before = self.root / ".git/probe", time.time_ns()
@@ -114,7 +115,7 @@ def assert_as_new(root: Path, kept: Path, tmp: Path) -> None:
         patch.setenv("AVM_STATE_DIR", str(state))
         with AVM(root, semantic="off") as anew:
             anew.index()
-            (fresh,) = state.glob("*/index/index.sqlite")
+            fresh = index_file(anew.store.vault)
             assert rows(kept) == rows(fresh)
 
 
@@ -136,7 +137,7 @@ def lab(
         stack.callback(made.avm.close)
         yield made
         made.avm.search("common")
-        assert_as_new(made.root, made.avm.store.vault.index_dir / "index.sqlite", tmp_path)
+        assert_as_new(made.root, index_file(made.avm.store.vault), tmp_path)
         if request.param == "kept":
             index = made.avm.store.index
             assert not index._survey._folders, "this process scanned: the keeper did not answer"
@@ -280,7 +281,7 @@ def test_dates_follow_git(lab: Lab) -> None:
         lab.write("memory/shared/a.md", text)
         git(lab.root, "commit", "--quiet", "-am", "Edit", "--date", str(date))
         lab.found("alpha")
-        assert_as_new(lab.root, lab.avm.store.vault.index_dir / "index.sqlite", tmp)
+        assert_as_new(lab.root, index_file(lab.avm.store.vault), tmp)
     git(lab.root, "reset", "--quiet", "--soft", "HEAD~1")
     assert lab.found("three") == ["a"]
 
@@ -409,7 +410,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("when", ["closed", "open", "open, a new file"])
 def test_a_damaged_index_is_built_again(tmp_path: Path, damage: str, when: str) -> None:
     lab = Lab(tmp_path / "vault", late=True)
-    index = lab.avm.store.vault.index_dir / "index.sqlite"
+    index = index_file(lab.avm.store.vault)
     _checkpoint(index)
     broken = DAMAGE[damage](index.read_bytes())
     if when == "closed":
@@ -424,7 +425,7 @@ def test_a_damaged_index_is_built_again(tmp_path: Path, damage: str, when: str) 
         assert lab.avm.remember("common new", title="new").path == "/memory/shared/new.md"
         assert lab.found("common") == ["a", "b", "deep/er/c", "new"]
         assert lab.avm.status().memories == 4
-        assert_as_new(lab.root, index, tmp_path)
+        assert_as_new(lab.root, index_file(lab.avm.store.vault), tmp_path)
     finally:
         lab.avm.close()
 
@@ -432,13 +433,15 @@ def test_a_damaged_index_is_built_again(tmp_path: Path, damage: str, when: str) 
 def test_a_damaged_page_anywhere_is_no_matter(tmp_path: Path) -> None:
     """Pages that only some questions read: the header and the list of files are fine."""
     lab = Lab(tmp_path / "vault", late=True)
-    index = lab.avm.store.vault.index_dir / "index.sqlite"
+    index = index_file(lab.avm.store.vault)
     _checkpoint(index)
     lab.avm.close()
     good = index.read_bytes()
     rebuilt = 0
     for start in range(4096, len(good), 4096):
-        index.write_bytes(good[:start] + noise(4096) + good[start + 4096 :])
+        index_file(lab.avm.store.vault).write_bytes(
+            good[:start] + noise(4096) + good[start + 4096 :]
+        )
         with AVM(lab.root, semantic="off") as avm:
             assert len(avm.search("common")) == len(avm.memories()) == avm.stats().memories == 3
             assert "alpha" in avm.recall("alpha") and avm.tags() == {}
@@ -459,7 +462,7 @@ def _checkpoint(index: Path) -> None:
 def test_an_index_of_another_schema_is_built_again(tmp_path: Path, number: int) -> None:
     lab = Lab(tmp_path / "vault", late=False)
     lab.avm.close()
-    index = lab.root / ".git/avm/index/index.sqlite"
+    index = index_file(open_vault(lab.root))
     connection = sqlite3.connect(index)
     connection.execute("DROP TABLE link")
     connection.execute(f"PRAGMA user_version = {number}")
@@ -468,13 +471,13 @@ def test_an_index_of_another_schema_is_built_again(tmp_path: Path, number: int) 
     with AVM(lab.root, semantic="off") as avm:
         assert len(avm.search("common")) == 3
         assert f"schema {number}" in str(avm.status().notice)
-    assert_as_new(lab.root, index, tmp_path)
+    assert_as_new(lab.root, index_file(open_vault(lab.root)), tmp_path)
 
 
 def test_a_command_on_a_damaged_index_says_nothing_but_its_answer(tmp_path: Path) -> None:
     lab = Lab(tmp_path / "vault", late=False)
     lab.avm.close()
-    index = lab.root / ".git/avm/index/index.sqlite"
+    index = index_file(open_vault(lab.root))
     index.write_bytes(overwritten(index.read_bytes(), 4096))
     done = run_avm("search", "alpha", "--vault", str(lab.root), AVM_SEMANTIC="off")
     assert (done.returncode, done.stderr) == (0, "")
@@ -520,7 +523,7 @@ def test_two_hundred_edits_and_not_one_stale_answer(tmp_path: Path, how: str) ->
                 stale.append(n)
         assert stale == []
         avm.search("common")
-        assert_as_new(tmp_path / "vault", avm.store.vault.index_dir / "index.sqlite", tmp_path)
+        assert_as_new(tmp_path / "vault", index_file(avm.store.vault), tmp_path)
 
 
 @pytest.mark.usefixtures("stamps")
@@ -565,4 +568,4 @@ def test_another_process_indexes_meanwhile(tmp_path: Path) -> None:
         assert stale == 0
         assert [other.wait(60) for other in others] == [0, 0]
         avm.search("common")
-    assert_as_new(root, root / ".git/avm/index/index.sqlite", tmp_path)
+    assert_as_new(root, index_file(open_vault(root)), tmp_path)

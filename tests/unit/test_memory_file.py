@@ -166,3 +166,29 @@ def test_times_and_durations() -> None:
 def test_flow_mapping_is_left_alone() -> None:
     with pytest.raises(UnsureError):
         memory_file.set_key(b"---\n{a: 1}\n---\n", "a", "2")
+
+
+_pieces = st.sampled_from(
+    ["a", "b1", "no", "~", "12:30", "2026-01-02T10:00:00Z", "x: y", ":", ": ", "#", " #", "-",
+     "- ", "[", "]", ", ", ",", "{", "}", "'", '"', "*", "&", "!", "|", ">", "%", "@", "`", "?",
+     "=", "<<", " ", "  ", "\t", "\r", "(", ")", "/", ".", "+", "_", "é", "\n", "\n", "\nk: ",
+     "\ntitle: ", "tags: [", "k: [a, b]", "null", "---", "..."]
+)  # fmt: skip
+
+
+@given(st.lists(_pieces, max_size=12).map("".join), st.sampled_from(["", "k: ", "tags: ["]))
+def test_the_short_way_reads_what_the_yaml_loader_reads(text: str, start: str) -> None:
+    import yaml
+
+    plain = memory_file._load_plain(start + text)
+    if plain is not None:
+        assert plain == (yaml.load(start + text, Loader=yaml.CBaseLoader) or {})
+        assert list(plain) == list(yaml.load(start + text, Loader=yaml.CBaseLoader) or {})
+
+
+def test_the_short_way_is_taken() -> None:
+    text = "title: NVDA RSI rule, (2)\nimportance: 0.9\ntags: [trading, nvda x]\nlinks: []\n"
+    assert memory_file._load_plain(text + "created: 2026-11-22T10:04:00Z\n") == {
+        "title": "NVDA RSI rule, (2)", "importance": "0.9", "tags": ["trading", "nvda x"],
+        "links": [], "created": "2026-11-22T10:04:00Z",
+    }  # fmt: skip

@@ -1,0 +1,118 @@
+"""Making an index equal to the vault: filling a new one, catching up with files and history."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Iterator
+
+from avm.base.errors import RepositoryError
+from avm.base.paths import is_below, is_utf8
+from avm.index.apply import apply, apply_history, note_undecodable
+from avm.index.build import fill
+from avm.index.database import Target
+from avm.index.plan import Known, make_plan
+from avm.vault import history
+from avm.vault.location import Vault
+from avm.vault.survey import Survey, Walk
+
+#: `progress(stage, done, total)`
+Progress = Callable[[str, int, int], None]
+
+
+class Filler:
+    """Writes what the vault holds into an index: the `Builder` of a `Database`."""
+
+    def __init__(self, vault: Vault, survey: Survey) -> None:
+        self._vault = vault
+        self._survey = survey
+        self._progress: Progress | None = None
+        #: `walk`: what the last `catch_up` of this thread found.
+        self.caught_up = threading.local()
+
+    @contextlib.contextmanager
+    def reporting(self, progress: Progress | None) -> Iterator[None]:
+        """Tell `progress` meanwhile."""
+        self._progress = progress
+        try:
+            yield
+        finally:
+            self._progress = None
+
+    def fill(self, connection: sqlite3.Connection) -> None:
+        """Put everything into empty tables that have no triggers yet."""
+        found = self._survey.walk()
+        # In the order of the walk: the next one's comparison then goes through memory in order.
+        names = list(found.memories)
+        note_undecodable(connection, ("",), found.undecodable)
+        fill(connection, self._vault.root, names, self._counting("files", len(names)))
+
+    def catch_up(self, target: Target) -> None:
+        """Make what was filled equal to the files as they are now."""
+        found = self._survey.walk()
+        self.equalise(target, found)
+        self.caught_up.walk = found
+
+    def equalise(self, target: Target, found: Walk) -> None:
+        """Make the index equal to what was found in its scope, and to git's history."""
+        plan = make_plan(_known(target, found.scope), found.memories)
+        if plan:
+            counting = self._counting("files", len(plan.read))
+            apply(target, self._vault, plan, self._memories_of, counting)
+        if sorted(found.undecodable) != _undecodable(target, found.scope):
+            with target.transaction() as connection:
+                note_undecodable(connection, found.scope, found.undecodable)
+        self._equalise_history(target)
+
+    def _counting(self, stage: str, total: int) -> Callable[[int], None]:
+        done = 0
+
+        def report(count: int) -> None:
+            nonlocal done
+            done += count
+            if self._progress:
+                self._progress(stage, done, total)
+
+        return report
+
+    def _memories_of(self, rels: list[str]) -> Collection[str]:
+        found = self._survey.look(rels)
+        return (found or self._survey.walk()).memories
+
+    def _equalise_history(self, target: Target) -> None:
+        head = history.head(self._vault)
+        with target.watched():
+            row = target.connection.execute("SELECT value FROM fact WHERE name = 'head'").fetchone()
+        known = row["value"] if row else None
+        if head is None or head == known:
+            return
+        grown = known is not None and history.is_ancestor(self._vault, known, head)
+        # A repository too odd to log still has files; they rank by their stamps.
+        with contextlib.suppress(RepositoryError):
+            found = history.path_histories(self._vault, head, known if grown else None)
+            apply_history(target, head, found, whole=not grown)
+
+
+def _known(target: Target, scope: Collection[str]) -> Iterator[Known]:
+    """What the index says of the files at and below `scope`."""
+    query = "SELECT path, checked_ns, mtime_ns, ctime_ns, size, inode FROM memory"
+    with target.watched():
+        cursor = target.connection.cursor()
+        cursor.row_factory = None  # plain tuples: there may be 100,000
+        if "" in scope:
+            yield from cursor.execute(query)
+            return
+        for rel in scope:
+            if is_utf8(rel):
+                below = f"{query} WHERE path = ? OR (path > ? AND path < ?)"
+                # '0' follows '/' in UTF-8 and in SQLite's binary collation.
+                yield from cursor.execute(below, (rel, rel + "/", rel + "0"))
+
+
+def _undecodable(target: Target, scope: Collection[str]) -> list[str]:
+    with target.watched():
+        rows = target.connection.execute("SELECT path FROM undecodable").fetchall()
+    names = [os.fsdecode(row["path"]) for row in rows]
+    return sorted(name for name in names if any(is_below(name, rel) for rel in scope))

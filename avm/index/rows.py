@@ -1,0 +1,88 @@
+"""One file as it was read, and the rows that the index holds of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from avm.index.extract import Extracted, extract
+from avm.vault.files import Stamp
+
+_TAGS = "INSERT OR IGNORE INTO tag VALUES (?, ?)"
+_LINKS = "INSERT OR IGNORE INTO link VALUES (?, ?, ?)"
+_CHUNKS = (
+    "INSERT INTO chunk"
+    " (memory_id, ordinal, first_line, last_line, head, text, context, grams, hash)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+#: The columns of `memory` that come from a reading, in the order of `memory_values`.
+MEMORY_COLUMNS = (
+    "path", "hash", "mtime_ns", "ctime_ns", "size", "inode", "checked_ns", "title", "importance",
+    "created", "expires", "ttl", "seen", "agent", "pinned", "problems",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One file as it was read. `extracted` is None if it is no regular file any more."""
+
+    path: str
+    stamp: Stamp | None
+    checked_ns: int
+    extracted: Extracted | None
+
+
+def read(root: Path | str, path: str) -> Reading:
+    """Read the file at the rel `path`; follows no link, raises nothing."""
+    checked_ns = time.time_ns()
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        fd = os.open(f"{root}/{path}", flags)
+    except OSError:
+        return Reading(path, None, checked_ns, None)
+    with open(fd, "rb", buffering=0) as file:
+        stamp = Stamp.of(os.fstat(fd))
+        return Reading(path, stamp, checked_ns, extract(path, file.readall()))
+
+
+def memory_values(reading: Reading) -> dict[str, object]:
+    """The row in `memory`, by column, for a reading of a file."""
+    assert reading.stamp is not None and reading.extracted is not None
+    stamp, found = reading.stamp, reading.extracted
+    front = found.front
+    return {
+        "path": reading.path,
+        "hash": found.hash,
+        "mtime_ns": stamp.mtime_ns,
+        "ctime_ns": stamp.ctime_ns,
+        "size": stamp.size,
+        "inode": stamp.inode,
+        "checked_ns": reading.checked_ns,
+        "title": found.title,
+        "importance": front.importance,
+        "created": front.created.timestamp() if front.created else None,
+        "expires": front.expires.timestamp() if front.expires else None,
+        "ttl": front.ttl.total_seconds() if front.ttl else None,
+        "seen": stamp.mtime_ns / 1e9,
+        "agent": front.agent,
+        "pinned": int(front.pinned),
+        "problems": "\n".join(found.problems),
+    }
+
+
+def parts(memory_id: int, found: Extracted | None) -> dict[str, list[tuple[object, ...]]]:
+    """The rows in the other tables, by the statement that inserts one."""
+    if found is None:
+        return {}
+    return {
+        _TAGS: [(memory_id, tag) for tag in found.tags],
+        _LINKS: [(memory_id, kind, target) for kind, target in found.links],
+        _CHUNKS: [
+            (memory_id, n, p.first_line, p.last_line, p.head, p.text, p.context, p.grams, p.hash)
+            for n, p in enumerate(found.passages)
+        ],
+    }
