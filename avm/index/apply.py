@@ -232,15 +232,11 @@ def _replace_parts(connection: sqlite3.Connection, memory_id: int, found: Extrac
         "INSERT OR IGNORE INTO tag VALUES (?, ?)", [(memory_id, tag) for tag in found.tags]
     )
     connection.executemany(
-        "INSERT OR IGNORE INTO link VALUES (?, ?, ?)",
-        [(memory_id, kind, target) for kind, target in found.links],
+        "INSERT OR IGNORE INTO link VALUES (?, ?, ?, ?)",
+        [(memory_id, *link) for link in found.links],
     )
     connection.executemany(
-        "INSERT INTO chunk"
-        " (memory_id, ordinal, first_line, last_line, head, text, context, grams, hash)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (memory_id, n, p.first_line, p.last_line, p.head, p.text, p.context, p.grams, p.hash)
-            for n, p in enumerate(found.passages)
-        ],
+        "INSERT INTO chunk (memory_id, ordinal, first_line, last_line, start_byte, end_byte,"
+        " head, text, context, cjk, parts, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(memory_id, n, *passage) for n, passage in enumerate(found.passages)],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from avm.index.extract import bigrams
+from avm.index.words import pairs as bigrams
 
 #: A word in the title, name, tags or headings says more of what a passage is about.
 _HEAD_WEIGHT = 2.0

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from avm.index.extract import cjk_runs
+from avm.index.words import cjk_runs
 from avm.index.text import Words
 
 _WORD = re.compile(r"[^\W_]+(?:[.'’_-][^\W_]+)*")
