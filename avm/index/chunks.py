@@ -129,9 +129,7 @@ class _Splitter:
                 yield self._cut(headings, number, number, at, until)
             at, done = until, stop
 
-    def _cut(
-        self, headings: tuple[str, ...], first: int, last: int, start: int, end: int
-    ) -> Chunk:
+    def _cut(self, headings: tuple[str, ...], first: int, last: int, start: int, end: int) -> Chunk:
         return Chunk(decoded(self._raw[start:end]), headings, first, last, start, end)
 
 

@@ -13,9 +13,7 @@ from avm.vault import files
 from avm.vault.location import Vault
 
 _COLUMNS = "id, path, hash, title, importance, created, expires, ttl, agent, pinned, problems"
-_CHUNK = (
-    "first_line, last_line, start_byte, end_byte, head, text, context, cjk, parts, hash"
-)
+_CHUNK = "first_line, last_line, start_byte, end_byte, head, text, context, cjk, parts, hash"
 
 
 def faults(database: Database, vault: Vault) -> Iterator[str]:
@@ -63,7 +61,9 @@ def _difference(connection: sqlite3.Connection, row: sqlite3.Row, file: Extracte
     tags = connection.execute("SELECT tag FROM tag WHERE memory_id = ?", (row["id"],))
     if {tag[0] for tag in tags} != set(file.tags):
         return "the index holds other tags"
-    links = connection.execute("SELECT kind, target, name FROM link WHERE memory_id = ?", (row["id"],))
+    links = connection.execute(
+        "SELECT kind, target, name FROM link WHERE memory_id = ?", (row["id"],)
+    )
     if {tuple(link) for link in links} != set(file.links):
         return "the index holds other links"
     return None

@@ -91,9 +91,7 @@ def extract(rel: str, raw: bytes) -> Extracted:
         front=front,
         title=title,
         tags=tuple(tags),
-        links=tuple(
-            dict.fromkeys(Link(kind, to, link_name(to)) for kind, to in links if to)
-        ),
+        links=tuple(dict.fromkeys(Link(kind, to, link_name(to)) for kind, to in links if to)),
         passages=tuple(passages),
         problems=file.problems,
     )

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 from avm.base.errors import RepositoryError
 from avm.base.paths import is_utf8
 from avm.index import comparison, vectors
 from avm.index.apply import apply, apply_history, count_up, generation
 from avm.index.database import Database, IndexThrownAway
+from avm.index.fulltext import FullText, TextHit, hits, openings
 from avm.index.plan import Known, make_plan
-from avm.index.text import Filter, TextHit, Words, search
+from avm.index.text import Filter, Words
 from avm.vault import history
 from avm.vault.files import Stamp, walk
 from avm.vault.location import Vault
@@ -26,6 +28,10 @@ _MEMORY_COLUMNS = (
 _PASSAGE_COLUMNS = "id, memory_id, ordinal, first_line, last_line, text"
 #: SQLite takes 999 parameters in a statement before 3.32.
 _MOST_PARAMETERS = 900
+#: Answers of `kept`: one a viewer, folder and strategy that was asked for.
+_MOST_KEPT = 64
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,8 @@ class Index:
         self._database = Database(vault.index_dir / "index.sqlite")
         self._refreshing = threading.Lock()
         self._tables: dict[str, vectors.VectorTable] = {}
+        self._full_text = FullText()
+        self._kept: tuple[int, dict[Hashable, object]] = (-1, {})
         self.undecodable: tuple[str, ...] = ()
 
     @property
@@ -141,16 +149,39 @@ class Index:
         with self._database.snapshot():
             yield
 
+    def kept(self, key: Hashable, make: Callable[[], _Answer]) -> _Answer:
+        """What `make` answers, kept until the index changes. Call it in a snapshot."""
+        now = self.generation()
+        generation, answers = self._kept
+        if generation != now or len(answers) >= _MOST_KEPT:
+            answers = {}
+            self._kept = (now, answers)
+        if key not in answers:
+            answers[key] = make()
+        return cast(_Answer, answers[key])
+
     def search(self, words: Words, where: Filter, limit: int) -> list[TextHit]:
         """The passages that best match `words` by BM25."""
-        return search(self._database.connection, words, where, limit)
+        with self._database.watched():
+            return self._full_text.search(self._database.connection, words, where, limit)
+
+    def hits(self, ids: Iterable[int], where: Filter) -> list[TextHit]:
+        """Passages by id, as `search` gives them, of those that pass the filter."""
+        with self._database.watched():
+            return hits(self._database.connection, ((id, 0.0) for id in ids), where)
+
+    def openings(self, memory_ids: Iterable[int], where: Filter) -> list[TextHit]:
+        """The first passage of each memory that passes the filter."""
+        with self._database.watched():
+            return openings(self._database.connection, memory_ids, where)
 
     def nearest(
-        self, query: bytes, model: str, where: Filter, limit: int
-    ) -> list[tuple[int, float]]:
-        """The (chunk id, cosine) of the passages nearest to `query`, a vector's bytes."""
+        self, query: bytes, model: str, where: Filter, limit: int, also: Sequence[int] = ()
+    ) -> dict[int, float]:
+        """The cosine by chunk id of the `limit` passages nearest to `query`, a vector's bytes, and
+        of those of `also` that have a vector."""
         table = self._tables.setdefault(model, vectors.VectorTable(model))
-        return table.nearest(self._database.connection, query, where, limit)
+        return table.nearest(self._database.connection, query, where, limit, also)
 
     def passages(self, ids: Iterable[int]) -> dict[int, PassageRow]:
         """Passages by id."""
@@ -192,7 +223,10 @@ class Index:
 
     def next_end(self, now: float) -> float | None:
         """When the next memory expires, None if none will."""
-        query = "SELECT MIN(ends) FROM memory_at WHERE ends > ?"
+        query = (
+            "SELECT MIN(ends) FROM memory_at"
+            " WHERE (expires IS NOT NULL OR ttl IS NOT NULL) AND ends > ?"
+        )
         value: float | None = next(iter(self._rows(query, (now,))))[0]
         return value
 
@@ -216,23 +250,54 @@ class Index:
         query = "SELECT target FROM link WHERE memory_id = ? AND kind = ? ORDER BY target"
         return [row["target"] for row in self._rows(query, (memory_id, kind))]
 
-    def aliases(self) -> list[tuple[str, str]]:
-        """(alias, path) of every memory that has further names."""
-        query = (
-            "SELECT l.target, m.path FROM link AS l JOIN memory AS m ON m.id = l.memory_id"
-            " WHERE l.kind = 'alias' ORDER BY m.path"
-        )
-        return [(row["target"], row["path"]) for row in self._rows(query)]
-
-    def supersedes(self, where: Filter) -> list[tuple[str, str]]:
-        """(path, target as written) of every memory that says it supersedes another."""
+    def called(self, name: str, where: Filter) -> list[tuple[str, str, str]]:
+        """(path, `name` or `alias`, that as written) of the memories with a name of this
+        `link_name`, by path."""
         condition, values = where.sql()
         rows = self._rows(
-            "SELECT m.path, l.target FROM link AS l JOIN memory_at AS m ON m.id = l.memory_id"
-            f" WHERE l.kind = 'supersedes' AND {condition} ORDER BY m.path, l.target",
-            values,
+            "SELECT m.path, l.kind, l.target FROM link AS l CROSS JOIN memory AS m"
+            " ON m.id = l.memory_id WHERE l.name = ? AND l.kind IN ('alias', 'name')"
+            f" AND {condition} ORDER BY m.path",
+            (name, *values),
         )
-        return [(row["path"], row["target"]) for row in rows]
+        return [tuple(row) for row in rows]
+
+    def supersedes(self, memory_ids: Sequence[int], where: Filter) -> list[tuple[str, str]]:
+        """(path, target as written) of the memories that may supersede one of these: what the
+        target means is still to be resolved."""
+        if not self._rows("SELECT 1 FROM link WHERE kind = 'supersedes' LIMIT 1"):
+            return []
+        condition, values = where.sql()
+        found: set[tuple[str, str]] = set()
+        for part in _parts(memory_ids):
+            rows = self._rows(
+                "SELECT m.path, l.target FROM link AS own"
+                " CROSS JOIN link AS l ON l.name = own.name AND l.kind = 'supersedes'"
+                " CROSS JOIN memory AS m ON m.id = l.memory_id"
+                f" WHERE own.memory_id IN ({_marks(part)}) AND own.kind IN ('alias', 'name')"
+                f" AND {condition}",
+                (*part, *values),
+            )
+            found.update((row[0], row[1]) for row in rows)
+        return sorted(found)
+
+    def standing(self, where: Filter) -> list[tuple[int, str, int, float | None, float]]:
+        """(id, path, pinned, importance, changed) of every memory that `where` lets through."""
+        condition, values = where.sql()
+        query = (
+            "SELECT m.id, m.path, m.pinned, m.importance, m.changed"
+            f" FROM memory_at AS m WHERE {condition}"
+        )
+        return [tuple(row) for row in self._rows(query, values)]
+
+    def newest(self, where: Filter, limit: int) -> list[int]:
+        """The ids of the memories that changed last."""
+        condition, values = where.sql()
+        query = (
+            f"SELECT m.id FROM memory_at AS m WHERE {condition}"
+            " ORDER BY m.changed DESC, m.path LIMIT ?"
+        )
+        return [row[0] for row in self._rows(query, (*values, limit))]
 
     def counts(self, where: Filter) -> Counts:
         """How much `where` lets through."""
@@ -285,10 +350,8 @@ class Index:
 
     def _rows_of(self, query: str, ids: Iterable[int]) -> Iterator[sqlite3.Row]:
         """The rows of a query that ends in `IN`, for any number of ids."""
-        remaining = list(ids)
-        for start in range(0, len(remaining), _MOST_PARAMETERS):
-            part = remaining[start : start + _MOST_PARAMETERS]
-            yield from self._rows(f"{query} ({', '.join('?' * len(part))})", part)
+        for part in _parts(list(ids)):
+            yield from self._rows(f"{query} ({_marks(part)})", part)
 
     def _known(self) -> dict[str, Known]:
         rows = self._rows(
@@ -307,3 +370,12 @@ class Index:
         with contextlib.suppress(RepositoryError):
             found = history.path_histories(self._vault, head, known if grown else None)
             apply_history(self._database, head, found, whole=not grown)
+
+
+def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), _MOST_PARAMETERS):
+        yield ids[start : start + _MOST_PARAMETERS]
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))

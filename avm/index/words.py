@@ -72,11 +72,17 @@ def identifier_parts(word: str) -> list[str]:
     return found if 1 < len(found) <= _MOST_PARTS else []
 
 
-def parts_column(text: str) -> str:
-    """What is indexed of identifiers in `text`, each once, and of words whose NFKC is another."""
+def identifiers(text: str) -> list[str]:
+    """The parts of all identifiers in `text`, which is NFKC, each identifier once."""
     found: list[str] = []
-    for word in dict.fromkeys(_IDENTIFIER.findall(normal(text))):
+    for word in dict.fromkeys(_IDENTIFIER.findall(text)):
         found += identifier_parts(word)
+    return found
+
+
+def parts_column(text: str) -> str:
+    """What is indexed of identifiers in `text`, and of words whose NFKC is another."""
+    found = identifiers(normal(text))
     if not text.isascii():
         plain = set(_WORD.findall(text.lower()))
         folded = without_cjk(normal(text).casefold())

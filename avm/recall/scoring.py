@@ -21,7 +21,7 @@ TEXT_WEIGHT, VECTOR_WEIGHT = 0.4, 0.6
 MIN_COSINE = 0.15
 #: Days in which what is new about a memory halves.
 HALF_LIFE_DAYS = 90.0
-_SECONDS_A_DAY = 86_400
+SECONDS_A_DAY = 86_400
 #: Under RECENCY and IMPORTANCE a memory is a match if it is this relevant, of the best's 1.
 _MATCH_SHARE = 0.3
 
@@ -88,7 +88,7 @@ def relevance(evidence: Evidence, scale: Scale, *, vectors: bool) -> float:
 
 def age_days(changed: float, now: float) -> int:
     """Whole days since `changed` (seconds since the epoch); the future counts as today."""
-    return max(0, math.floor(now / _SECONDS_A_DAY) - math.floor(changed / _SECONDS_A_DAY))
+    return max(0, math.floor(now / SECONDS_A_DAY) - math.floor(changed / SECONDS_A_DAY))
 
 
 def importance_factor(importance: float | None) -> float:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from avm.recall.query import parse
+from avm.index.text import Words
 
 _WIDTH = 160
 
 
-def snippet(text: str, query: str) -> str:
-    """The line of `text` that holds the most words of `query`, cut to about 160 characters."""
-    words = parse(query).words
-    wanted = [word.casefold() for word in (*words.words, *words.cjk)]
+def snippet(text: str, words: Words) -> str:
+    """The line of `text` that holds the most of `words`, cut to about 160 characters."""
+    wanted = [term.text.casefold() for term in words.terms]
     lines = [" ".join(line.split()) for line in text.splitlines()]
     lines = [line for line in lines if line.strip("#-*`~>| ")]
     if not lines:

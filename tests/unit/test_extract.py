@@ -12,9 +12,9 @@ from avm.vault.git import blob_id
 
 markdown = st.text(st.sampled_from("ab# \n`-~"), max_size=400).map(str.encode)
 pieces = st.sampled_from(
-    [b"word ", b"\n", b"\r\n", b"\n\n", b"# H\n", b"```\n", b"\xff", "记忆".encode(), b"\xe8\xae", b"\0",
-     b"x" * 700, "é ".encode() * 500]
-)  # fmt: skip
+    [b"word ", b"\n", b"\r\n", b"\n\n", b"# H\n", b"```\n", b"\xff", b"\xe8\xae", b"\0"]
+    + ["记忆".encode(), b"x" * 700, "é ".encode() * 500]
+)
 texts = markdown | st.lists(pieces, max_size=30).map(b"".join)
 
 
@@ -35,7 +35,12 @@ def test_spans_are_in_order_and_hold_all_that_is_not_blank(raw: bytes, start: in
 
 @given(texts)
 def test_spans_are_those_of_the_file(body: bytes) -> None:
-    for head in (b"", b"\xef\xbb\xbf", b"---\r\ntitle: T\r\n---\r\n", b"\xef\xbb\xbf---\n: [\n---\n"):
+    for head in (
+        b"",
+        b"\xef\xbb\xbf",
+        b"---\r\ntitle: T\r\n---\r\n",
+        b"\xef\xbb\xbf---\n: [\n---\n",
+    ):
         raw = head + body
         for part in extract("memory/x.md", raw).passages:
             assert chunks.decoded(raw[part.start : part.end]).replace("\0", "\ufffd") == part.text

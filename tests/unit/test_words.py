@@ -48,7 +48,9 @@ def test_each_character_and_each_pair_is_found(run: str) -> None:
             for size in (1, 2):
                 for at in range(len(found) - size + 1):
                     asked = f'"{found[at : at + size]}" *'
-                    assert connection.execute("SELECT 1 FROM t WHERE t MATCH ?", (asked,)).fetchone()
+                    assert connection.execute(
+                        "SELECT 1 FROM t WHERE t MATCH ?", (asked,)
+                    ).fetchone()
     connection.close()
 
 
