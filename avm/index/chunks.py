@@ -1,4 +1,4 @@
-"""Splitting a memory's body into passages, at headings and paragraphs, with lines and byte spans."""
+"""Splitting a memory's body into passages at headings and paragraphs: lines and byte spans."""
 
 from __future__ import annotations
 

@@ -36,16 +36,12 @@ _TOP = 10
 
 
 class TextHit(NamedTuple):
-    """A passage with what ranking needs of its memory. `score` is BM25, larger is better; 0.0 for
-    one that was not looked for by words. `changed` is in seconds since the epoch."""
+    """A passage and its memory; `score` is BM25, larger is better, 0.0 where no word found it."""
 
     chunk_id: int
     score: float
     memory_id: int
-    path: str
     ordinal: int
-    importance: float | None
-    changed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +52,7 @@ class _Common:
     count: int
 
 
-_OF_MEMORY = (
-    "m.id, m.path, c.ordinal, m.importance,"
-    " (SELECT a.changed FROM memory_at AS a WHERE a.id = m.id)"
-)
-_JOINED = (
-    " FROM chunk_text CROSS JOIN chunk AS c ON c.id = chunk_text.rowid"
-    " CROSS JOIN memory AS m ON m.id = c.memory_id"
-)
+_JOINED = " CROSS JOIN chunk AS c ON c.id = found.id CROSS JOIN memory AS m ON m.id = c.memory_id"
 
 
 class FullText:
@@ -92,7 +81,7 @@ class FullText:
         return ranked(connection, " OR ".join(terms), where, limit)
 
     def _count(self, connection: sqlite3.Connection, term: str, first: int, size: int) -> int:
-        """In how many passages `term` is: exact for a rare one, else from how far apart they are."""
+        """In how many passages `term` is: exact if rare, else from how far apart they are."""
         known = self._counts.get(term)
         if known is None:
             found, reached = connection.execute(
@@ -112,10 +101,12 @@ def ranked(
 ) -> list[TextHit]:
     """The best `limit` of all passages that match an FTS5 expression and pass the filter."""
     condition, values = where.sql()
-    # FTS5 yields them in the order of rank; the joins end with the limit.
+    # Each is ranked once and sorted (`ORDER BY rank` ranks again what it yields). LIMIT keeps the
+    # inner query one of its own, whose order the joins follow: they end with the outer limit.
     rows = _plain(connection).execute(
-        f"SELECT c.id, -chunk_text.rank, {_OF_MEMORY} {_JOINED}"
-        f" WHERE chunk_text MATCH ? AND {condition} ORDER BY chunk_text.rank LIMIT ?",
+        "SELECT found.id, -found.score, c.memory_id, c.ordinal FROM (SELECT rowid AS id, rank AS"
+        " score FROM chunk_text WHERE chunk_text MATCH ? ORDER BY +rank LIMIT -1) AS found"
+        f"{_JOINED} WHERE {condition} LIMIT ?",
         (expression, *values, limit),
     )
     return list(map(TextHit._make, rows))
@@ -140,7 +131,7 @@ def openings(
 def _passages(connection: sqlite3.Connection, which: str, where: Filter) -> list[TextHit]:
     condition, values = where.sql()
     rows = _plain(connection).execute(
-        f"SELECT c.id, 0.0, {_OF_MEMORY} FROM chunk AS c CROSS JOIN memory AS m"
+        "SELECT c.id, 0.0, c.memory_id, c.ordinal FROM chunk AS c CROSS JOIN memory AS m"
         f" ON m.id = c.memory_id WHERE {which} AND {condition}",
         values,
     )
@@ -232,8 +223,8 @@ class _Bounded:
                 for group in combinations(terms, least)
             )
             rows = self._connection.execute(
-                f"SELECT chunk_text.rowid {_JOINED} WHERE chunk_text MATCH ? AND {condition}"
-                " ORDER BY chunk_text.rowid DESC LIMIT ?",
+                "SELECT found.id FROM (SELECT rowid AS id FROM chunk_text WHERE chunk_text MATCH ?"
+                f" ORDER BY rowid DESC LIMIT -1) AS found{_JOINED} WHERE {condition} LIMIT ?",
                 (expression, *values, most),
             )
             for row in rows:

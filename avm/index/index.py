@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 from avm.base.errors import RepositoryError
 from avm.base.paths import is_utf8
@@ -30,6 +30,7 @@ _PASSAGE_COLUMNS = "id, memory_id, ordinal, first_line, last_line, text"
 _MOST_PARAMETERS = 900
 #: Answers of `kept`: one a viewer, folder and strategy that was asked for.
 _MOST_KEPT = 64
+_MOST_FACTS = 20_000
 
 _Answer = TypeVar("_Answer")
 
@@ -59,6 +60,14 @@ class PassageRow:
     first_line: int
     last_line: int
     text: str
+
+
+class Facts(NamedTuple):
+    """What ranking needs of a memory; `changed` is in seconds since the epoch."""
+
+    path: str
+    importance: float | None
+    changed: float
 
 
 @dataclass(frozen=True)
@@ -280,6 +289,18 @@ class Index:
             )
             found.update((row[0], row[1]) for row in rows)
         return sorted(found)
+
+    def facts(self, memory_ids: Iterable[int]) -> dict[int, Facts]:
+        """What ranking needs of these memories, and of others. Call it in a snapshot."""
+        known: dict[int, Facts] = self.kept("facts", dict)
+        missing = set(memory_ids) - known.keys()
+        if len(known) + len(missing) > _MOST_FACTS:
+            known.clear()
+            missing = set(memory_ids)
+        query = "SELECT m.id, m.path, m.importance, m.changed FROM memory_at AS m WHERE m.id IN"
+        for row in self._rows_of(query, missing):
+            known[row[0]] = Facts(row[1], row[2], row[3])
+        return known
 
     def standing(self, where: Filter) -> list[tuple[int, str, int, float | None, float]]:
         """(id, path, pinned, importance, changed) of every memory that `where` lets through."""

@@ -27,17 +27,25 @@ Near = Callable[[Filter, int, Sequence[int]], Mapping[int, float]]
 
 
 class Scored(NamedTuple):
-    """A passage that may answer, and why; `relevance` is 0–1, `days` the age of its memory."""
+    """A passage that may answer, and why; `relevance` is 0–1, `days` the age of its memory.
 
-    chunk_id: int
-    memory_id: int
+    They sort as they answer: best first, ties by path and place, so that every door answers alike.
+    """
+
+    score_below_zero: float
     path: str
     ordinal: int
-    score: float
-    evidence: Evidence
+    chunk_id: int
+    memory_id: int
     relevance: float
+    evidence: Evidence
     importance: float | None
     days: int
+
+    @property
+    def score(self) -> float:
+        """The score, larger is better."""
+        return -self.score_below_zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +77,25 @@ def find(
     texts = [hit.score for hit in found if hit.score]
     known = cosines.values()
     scale = Scale(max(texts, default=0.0), min(known, default=0.0), max(known, default=0.0))
-    superseded = superseded_paths(index, where, {hit.memory_id for hit in found})
+    memory_ids = {hit.memory_id for hit in found}
+    facts = index.facts(memory_ids)
+    superseded = superseded_paths(index, where, memory_ids)
+    today = scoring.day_of(where.now)
     scored = []
     for hit in found:
-        if hit.path in superseded:
+        path, importance, changed = facts[hit.memory_id]
+        if path in superseded:
             continue
         evidence = Evidence(hit.score or None, cosines.get(hit.chunk_id))
         relevant = scoring.relevance(evidence, scale, vectors=near is not None)
-        days = scoring.age_days(hit.changed, where.now)
-        value = scoring.score(strategy, relevant, hit.importance, days)
+        days = max(0, today - scoring.day_of(changed))
+        value = scoring.score(strategy, relevant, importance, days)
         scored.append(
-            Scored(
-                hit.chunk_id, hit.memory_id, hit.path, hit.ordinal, value, evidence, relevant,
-                hit.importance, days,
-            )
+            Scored(-value, path, hit.ordinal, hit.chunk_id, hit.memory_id, relevant,
+                   evidence, importance, days)
         )  # fmt: skip
-    return in_order(scored)
+    scored.sort()
+    return scored
 
 
 def standing(index: Index, query: Query, where: Filter, strategy: ScoringStrategy) -> list[Scored]:
@@ -113,11 +124,6 @@ def load(index: Index, scored: Sequence[Scored]) -> Iterator[Candidate]:
         memories = index.memories({item.memory_id for item in batch})
         for item in batch:
             yield Candidate(memories[item.memory_id], passages[item.chunk_id], item.score)
-
-
-def in_order(found: list[Scored]) -> list[Scored]:
-    """Best first; ties by path and place, so that every door answers alike."""
-    return sorted(found, key=lambda c: (-c.score, c.path, c.ordinal))
 
 
 def superseded_paths(index: Index, where: Filter, memory_ids: set[int]) -> set[str]:
@@ -177,12 +183,15 @@ def _standing(index: Index, where: Filter, strategy: ScoringStrategy) -> list[tu
 def _opening(index: Index, memories: list[tuple[float, int]], where: Filter) -> list[Scored]:
     """The first passage of each (score, memory id), in the order given."""
     first = {hit.memory_id: hit for hit in index.openings([i for _, i in memories], where)}
+    facts = index.facts(first)
     nothing = Evidence(None, None)
-    return [
-        Scored(
-            hit.chunk_id, hit.memory_id, hit.path, hit.ordinal, value, nothing, 1.0,
-            hit.importance, scoring.age_days(hit.changed, where.now),
-        )
-        for value, memory_id in memories
-        if (hit := first.get(memory_id))
-    ]  # fmt: skip
+    found = []
+    for value, memory_id in memories:
+        hit = first.get(memory_id)
+        if hit:
+            path, importance, changed = facts[memory_id]
+            days = scoring.age_days(changed, where.now)
+            found.append(
+                Scored(-value, path, 0, hit.chunk_id, memory_id, 1.0, nothing, importance, days)
+            )
+    return found

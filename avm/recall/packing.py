@@ -19,6 +19,8 @@ from avm.recall.tokens import count_tokens
 _LEAST_CHARS = 20
 #: No passage costs less: its path, its date and two fences.
 _LEAST_TOKENS = 12
+#: Passages that did not fit, after which no shorter one is looked for.
+_MOST_MISSES = 24
 _TICKS = re.compile(r"`{3,}")
 
 
@@ -48,6 +50,7 @@ def pack(
         counts = len(candidates), len({c.memory.id for c in candidates})
     total, matching = counts
     chosen: list[Candidate] = []
+    misses = 0
     seen: set[str] = set()
     used = count_tokens(_header(total, matching, matching, max_tokens, ranked_by) + "\n")
     for number, candidate in enumerate(candidates):
@@ -60,10 +63,13 @@ def pack(
         if number == 0:
             # The one that answers best is worth a part of it; any other gives way to a shorter one.
             candidate = _cut(candidate, room) or candidate
-        elif len(text.split()) > room:  # each costs a token, and counting those is slower
-            continue
-        cost = _cost(candidate)
-        if cost <= room:
+        # Each word costs a token, and to count these is slower.
+        cost = _cost(candidate) if number == 0 or len(text.split()) <= room else room + 1
+        if cost > room:
+            misses += 1
+            if misses == _MOST_MISSES:
+                break
+        else:
             chosen.append(candidate)
             seen.add(text)
             used += cost

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from avm.base.errors import UsageError
 from avm.base.memory_file import DEFAULT_IMPORTANCE
@@ -88,7 +89,12 @@ def relevance(evidence: Evidence, scale: Scale, *, vectors: bool) -> float:
 
 def age_days(changed: float, now: float) -> int:
     """Whole days since `changed` (seconds since the epoch); the future counts as today."""
-    return max(0, math.floor(now / SECONDS_A_DAY) - math.floor(changed / SECONDS_A_DAY))
+    return max(0, day_of(now) - day_of(changed))
+
+
+def day_of(instant: float) -> int:
+    """The day, in days since the epoch, UTC."""
+    return int(instant // SECONDS_A_DAY)
 
 
 def importance_factor(importance: float | None) -> float:
@@ -96,6 +102,7 @@ def importance_factor(importance: float | None) -> float:
     return 0.8 + 0.4 * (DEFAULT_IMPORTANCE if importance is None else importance)
 
 
+@lru_cache(4096)
 def recency_factor(days: int) -> float:
     """0.85–1.15: 0.85 + 0.3 · 2^(−days / HALF_LIFE_DAYS)."""
     return 0.85 + 0.3 * math.exp2(-days / HALF_LIFE_DAYS)

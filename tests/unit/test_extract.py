@@ -12,8 +12,10 @@ from avm.vault.git import blob_id
 
 markdown = st.text(st.sampled_from("ab# \n`-~"), max_size=400).map(str.encode)
 pieces = st.sampled_from(
-    [b"word ", b"\n", b"\r\n", b"\n\n", b"# H\n", b"```\n", b"\xff", b"\xe8\xae", b"\0"]
-    + ["记忆".encode(), b"x" * 700, "é ".encode() * 500]
+    [
+        *(b"word ", b"\n", b"\r\n", b"\n\n", b"# H\n", b"```\n", b"\xff", b"\xe8\xae", b"\0"),
+        *("记忆".encode(), b"x" * 700, "é ".encode() * 500),
+    ]
 )
 texts = markdown | st.lists(pieces, max_size=30).map(b"".join)
 
