@@ -189,9 +189,9 @@ class Filter:
 
 
 def _below(folders: tuple[str, ...] | list[str]) -> tuple[str, list[object]]:
-    condition = "(" + " OR ".join("(m.path >= ? AND m.path < ?)" for _ in folders) + ")"
+    condition = " OR ".join("(m.path >= ? AND m.path < ?)" for _ in folders) or "0"
     # '0' follows '/' in UTF-8 and in SQLite's binary collation.
-    return condition, [bound for folder in folders for bound in (f"{folder}/", f"{folder}0")]
+    return f"({condition})", [bound for folder in folders for bound in (f"{folder}/", f"{folder}0")]
 
 
 def _path_sql(value: str) -> tuple[str, list[object]]:

@@ -26,7 +26,8 @@ from avm.recall.query import parse
 
 VOCABULARY = 40_000
 FOLDERS = 97
-_SYLLABLES = [a + b for a in "bcdfghjklmnprstvwz" for b in "a e i o u an er is on at".split()]
+_ENDS = ("a", "e", "i", "o", "u", "an", "er", "is", "on", "at")
+_SYLLABLES = [start + end for start in "bcdfghjklmnprstvwz" for end in _ENDS]
 
 
 def vocabulary() -> list[str]:
@@ -150,11 +151,10 @@ def main() -> None:
         fresh = not root.exists() or not any(root.iterdir())
         with AVM(root, semantic="off") as avm:
             if fresh:
-                print(
-                    f"writing {given.size} memories: {seconds(lambda: write(root, given.size, words)):.1f} s"
-                )
+                print(f"writing: {seconds(lambda: write(root, given.size, words)):.1f} s")
                 print(f"indexing: {seconds(avm.index):.1f} s", flush=True)
-            size = (avm.store.vault.index_dir / "index.sqlite").stat().st_size
+            files = avm.store.vault.index_dir.iterdir()
+            size = sum(file.stat().st_size for file in files)
             print(f"{given.size} memories, index {size / 1e6:.0f} MB")
             measure(avm, questions(words, given.repeats), given.agent)
     finally:
