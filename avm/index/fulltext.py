@@ -16,7 +16,6 @@ import math
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import NamedTuple
 
 from avm.index.apply import generation
@@ -26,8 +25,6 @@ from avm.index.text import Filter, Words
 _MOST_RANKED = 4_000
 #: Passages without a rare word that are ranked.
 _MOST_COMMON = 2_000
-#: Common words of which combinations are looked for: 31 of five.
-_COMBINED = 5
 #: The most that a word gives a passage in BM25, as a multiple of its IDF: k1 + 1, for a word that
 #: is all over a short passage. Half of that is what good passages get.
 _LIKELY_SHARE = 1.4
@@ -97,17 +94,19 @@ class FullText:
 
 
 def ranked(
-    connection: sqlite3.Connection, expression: str, where: Filter, limit: int
+    connection: sqlite3.Connection, expression: str, where: Filter, limit: int, since: int = 0
 ) -> list[TextHit]:
-    """The best `limit` of all passages that match an FTS5 expression and pass the filter."""
+    """The best `limit` of all passages that match an FTS5 expression and pass the filter, from the
+    id `since` on."""
     condition, values = where.sql()
     # Each is ranked once and sorted (`ORDER BY rank` ranks again what it yields). LIMIT keeps the
     # inner query one of its own, whose order the joins follow: they end with the outer limit.
     rows = _plain(connection).execute(
         "SELECT found.id, -found.score, c.memory_id, c.ordinal FROM (SELECT rowid AS id, rank AS"
-        " score FROM chunk_text WHERE chunk_text MATCH ? ORDER BY +rank LIMIT -1) AS found"
+        " score FROM chunk_text WHERE chunk_text MATCH ? AND rowid >= ?"
+        " ORDER BY +rank LIMIT -1) AS found"
         f"{_JOINED} WHERE {condition} LIMIT ?",
-        (expression, *values, limit),
+        (expression, since, *values, limit),
     )
     return list(map(TextHit._make, rows))
 
@@ -166,12 +165,12 @@ class _Bounded:
             if telling:
                 found.update(self._ranked(f"({expression}) AND ({_any(telling)})"))
         if self._worth_more(found, common):
-            found.update(self._with_common(common, rare, found))
+            found = {**self._with_common(common, rare), **found}
         best = sorted(found.values(), key=lambda hit: (-hit.score, hit.chunk_id))
         return best[: self._limit]
 
-    def _ranked(self, expression: str) -> dict[int, TextHit]:
-        rows = ranked(self._connection, expression, self._where, 2 * self._limit)
+    def _ranked(self, expression: str, since: int = 0) -> dict[int, TextHit]:
+        rows = ranked(self._connection, expression, self._where, 2 * self._limit, since)
         return {hit.chunk_id: hit for hit in rows}
 
     def _worth_more(self, found: dict[int, TextHit], common: Sequence[_Common]) -> bool:
@@ -185,23 +184,9 @@ class _Bounded:
         return max(0.0, math.log((self._size - count + 0.5) / (count + 0.5)))
 
     def _with_common(
-        self, common: Sequence[_Common], rare: Sequence[_Common], found: dict[int, TextHit]
+        self, common: Sequence[_Common], rare: Sequence[_Common]
     ) -> dict[int, TextHit]:
-        """The passages that hold the most of the common words, ranked by these."""
-        chosen = [id for id in self._choose(common[:_COMBINED]) if id not in found]
-        if not chosen:
-            return {}
-        rows = self._connection.execute(
-            "SELECT rowid, -rank FROM chunk_text WHERE chunk_text MATCH ? AND rowid >= ?"
-            f" AND +rowid IN ({_listed(chosen)})",
-            (_any([*common, *rare]), min(chosen)),
-        )
-        best = sorted(((row[1], row[0]) for row in rows), reverse=True)[: self._limit]
-        scores = [(id, score) for score, id in best]
-        return {hit.chunk_id: hit for hit in hits(self._connection, scores, self._where)}
-
-    def _choose(self, terms: Sequence[_Common]) -> list[int]:
-        """Ids of passages to rank: those that hold the most of `terms`, the newest first."""
+        """Passages that hold the most telling of the common words together."""
         condition, values = self._where.sql()
         most = _MOST_COMMON
         if not self._where.lets_all_through:
@@ -212,26 +197,60 @@ class _Bounded:
             )
             allowed = [row[0] for row in rows]
             if len(allowed) <= _MOST_RANKED:
-                return allowed
+                return self._of(allowed, [*common, *rare])
             most //= 4  # as many again are looked at as do not pass the filter
-        chosen: dict[int, None] = {}
-        for least in range(len(terms), 0, -1):
-            if len(chosen) >= most or (least == 1 and len(chosen) >= self._limit):
-                break
-            expression = " OR ".join(
-                "(" + " AND ".join(term.expression for term in group) + ")"
-                for group in combinations(terms, least)
-            )
-            rows = self._connection.execute(
+        found: dict[int, TextHit] = {}
+        for together in range(self._expected(common), 0, -1):
+            held = " AND ".join(term.expression for term in common[:together])
+            beside = [*common[together:], *rare]
+            row = self._connection.execute(
                 "SELECT found.id FROM (SELECT rowid AS id FROM chunk_text WHERE chunk_text MATCH ?"
-                f" ORDER BY rowid DESC LIMIT -1) AS found{_JOINED} WHERE {condition} LIMIT ?",
-                (expression, *values, most),
-            )
-            for row in rows:
-                if len(chosen) >= most:
-                    break
-                chosen.setdefault(row[0])
-        return list(chosen)
+                f" ORDER BY rowid DESC LIMIT -1) AS found{_JOINED} WHERE {condition}"
+                " LIMIT 1 OFFSET ?",
+                (held, *values, most),
+            ).fetchone()
+            since = row[0] if row else 0
+            if row and together == 1:
+                # One word, in more than can be ranked: its best are those it stands in the head of.
+                found.update(self._headed(held, most))
+            found.update(self._ranked(held, since))
+            if beside:
+                found.update(self._ranked(f"{held} AND ({_any(beside)})", since))
+            if len(found) >= self._limit:
+                break
+        return found
+
+    def _headed(self, term: str, most: int) -> dict[int, TextHit]:
+        """The newest `most` passages that have the word in the title, tags or headings."""
+        rows = self._connection.execute(
+            "SELECT rowid FROM chunk_text WHERE chunk_text MATCH ? ORDER BY rowid DESC LIMIT ?",
+            (f"head : {term}", most),
+        )
+        return self._of([row[0] for row in rows], [_Common(term, 0)])
+
+    def _expected(self, common: Sequence[_Common]) -> int:
+        """How many of the words, the rarest first, are together in enough passages, if they are
+        independent; at least one."""
+        expected, together = float(self._size), 0
+        for term in common:
+            expected *= term.count / self._size
+            if expected < self._limit / 2:
+                break
+            together += 1
+        return max(1, together)
+
+    def _of(self, ids: Sequence[int], terms: Sequence[_Common]) -> dict[int, TextHit]:
+        """The best of these passages."""
+        if not ids:
+            return {}
+        rows = self._connection.execute(
+            "SELECT rowid, -rank FROM chunk_text WHERE chunk_text MATCH ? AND rowid >= ?"
+            f" AND +rowid IN ({_listed(ids)})",
+            (_any(terms), min(ids)),
+        )
+        best = sorted(((row[1], row[0]) for row in rows), reverse=True)[: self._limit]
+        scores = [(id, score) for score, id in best]
+        return {hit.chunk_id: hit for hit in hits(self._connection, scores, self._where)}
 
 
 def _any(terms: Iterable[_Common]) -> str:
