@@ -24,7 +24,9 @@ from avm.index.text import Filter, Words
 #: Ranking takes some 2 µs a passage.
 _MOST_RANKED = 4_000
 #: Passages without a rare word that are ranked.
-_MOST_COMMON = 2_000
+_MOST_COMMON = 1_500
+#: Common words of which the most are looked for together.
+_COMBINED = 5
 #: The most that a word gives a passage in BM25, as a multiple of its IDF: k1 + 1, for a word that
 #: is all over a short passage. Half of that is what good passages get.
 _LIKELY_SHARE = 1.4
@@ -186,7 +188,7 @@ class _Bounded:
     def _with_common(
         self, common: Sequence[_Common], rare: Sequence[_Common]
     ) -> dict[int, TextHit]:
-        """Passages that hold the most telling of the common words together."""
+        """Passages that hold the most of the common words, the newest first."""
         condition, values = self._where.sql()
         most = _MOST_COMMON
         if not self._where.lets_all_through:
@@ -199,58 +201,73 @@ class _Bounded:
             if len(allowed) <= _MOST_RANKED:
                 return self._of(allowed, [*common, *rare])
             most //= 4  # as many again are looked at as do not pass the filter
-        found: dict[int, TextHit] = {}
-        for together in range(self._expected(common), 0, -1):
-            held = " AND ".join(term.expression for term in common[:together])
-            beside = [*common[together:], *rare]
-            row = self._connection.execute(
-                "SELECT found.id FROM (SELECT rowid AS id FROM chunk_text WHERE chunk_text MATCH ?"
-                f" ORDER BY rowid DESC LIMIT -1) AS found{_JOINED} WHERE {condition}"
-                " LIMIT 1 OFFSET ?",
-                (held, *values, most),
-            ).fetchone()
-            since = row[0] if row else 0
-            if row and together == 1:
-                # One word, in more than can be ranked: its best are those it stands in the head of.
-                found.update(self._headed(held, most))
-            found.update(self._ranked(held, since))
-            if beside:
-                found.update(self._ranked(f"{held} AND ({_any(beside)})", since))
-            if len(found) >= self._limit:
+        chosen: dict[int, None] = {}
+        terms = [term.expression for term in common[:_COMBINED]]
+        least = self._expected(common[:_COMBINED])
+        for held in range(least, 0, -1):
+            levels = [_at_least(held, terms)]
+            if held == 1:
+                levels.insert(0, f"head : ({' OR '.join(terms)})")
+            for expression in levels:
+                rows = self._connection.execute(
+                    "SELECT found.id FROM (SELECT rowid AS id FROM chunk_text"
+                    " WHERE chunk_text MATCH ? ORDER BY rowid DESC LIMIT -1) AS found"
+                    f"{_JOINED} WHERE {condition} LIMIT ?",
+                    (expression, *values, most),
+                )
+                chosen.update((row[0], None) for row in rows)
+            least = held
+            if len(chosen) >= self._limit:
                 break
-        return found
-
-    def _headed(self, term: str, most: int) -> dict[int, TextHit]:
-        """The newest `most` passages that have the word in the title, tags or headings."""
-        rows = self._connection.execute(
-            "SELECT rowid FROM chunk_text WHERE chunk_text MATCH ? ORDER BY rowid DESC LIMIT ?",
-            (f"head : {term}", most),
-        )
-        return self._of([row[0] for row in rows], [_Common(term, 0)])
+        return self._of(list(chosen), [*common, *rare], len(terms) - least)
 
     def _expected(self, common: Sequence[_Common]) -> int:
-        """How many of the words, the rarest first, are together in enough passages, if they are
-        independent; at least one."""
-        expected, together = float(self._size), 0
+        """How many of the words are together in enough passages, if they are independent; at least
+        one."""
+        chances = [1.0]  # that a passage holds 0, 1, 2, … of them
         for term in common:
-            expected *= term.count / self._size
-            if expected < self._limit / 2:
-                break
-            together += 1
-        return max(1, together)
+            share = min(1.0, term.count / self._size)
+            chances = [
+                before * (1 - share) + above * share
+                for before, above in zip([*chances, 0.0], [0.0, *chances], strict=True)
+            ]
+        for least in range(len(common), 1, -1):
+            if sum(chances[least:]) * self._size >= self._limit / 2:
+                return least
+        return 1
 
-    def _of(self, ids: Sequence[int], terms: Sequence[_Common]) -> dict[int, TextHit]:
-        """The best of these passages."""
+    def _of(
+        self, ids: Sequence[int], terms: Sequence[_Common], missing: int | None = None
+    ) -> dict[int, TextHit]:
+        """The best of these passages; `missing`: how many of the first terms they may lack."""
         if not ids:
             return {}
         rows = self._connection.execute(
             "SELECT rowid, -rank FROM chunk_text WHERE chunk_text MATCH ? AND rowid >= ?"
             f" AND +rowid IN ({_listed(ids)})",
-            (_any(terms), min(ids)),
+            (_groups(terms, missing), min(ids)),
         )
         best = sorted(((row[1], row[0]) for row in rows), reverse=True)[: self._limit]
         scores = [(id, score) for score, id in best]
         return {hit.chunk_id: hit for hit in hits(self._connection, scores, self._where)}
+
+
+def _at_least(least: int, terms: list[str]) -> str:
+    """The expression that `least` of the terms are there."""
+    if least in (1, len(terms)):
+        return "(" + (" OR " if least == 1 else " AND ").join(terms) + ")"
+    first, *others = terms
+    return f"(({first} AND {_at_least(least - 1, others)}) OR {_at_least(least, others)})"
+
+
+def _groups(terms: Sequence[_Common], missing: int | None) -> str:
+    """An expression that has each term once, so that it ranks, and matches what lacks `missing` of
+    the first: of each group of one more there is one. It passes by much that has too few."""
+    combined = min(len(terms), _COMBINED)
+    count = 1 if missing is None else max(1, combined // (missing + 1))
+    groups: list[list[_Common]] = [list(terms[start:combined:count]) for start in range(count)]
+    groups[-1] += terms[combined:]
+    return " AND ".join(f"({_any(group)})" for group in groups)
 
 
 def _any(terms: Iterable[_Common]) -> str:
