@@ -19,9 +19,10 @@ from avm.index.words import cjk_runs, normal, without_cjk
 _WORD = re.compile(r"[^\W_]+(?:(?:[.'’_-]|::)[^\W_]+)*")
 #: A quoted phrase with what stands before it, or whatever else is between blanks.
 _ITEM = re.compile(r'[^\s"]*"[^"]*"(?!\S)|\S+')
+KEYS = ("tag", "path", "agent", "since", "before", "importance")
 _ASKED = re.compile(
     r"(?P<not>-(?=[\w\"]))?"
-    r"(?:(?P<key>tag|path|agent|since|before|importance)(?P<how>:|[<>]=?|=))?"
+    rf"(?:(?P<key>{'|'.join(KEYS)})(?P<how>:|[<>]=?|=))?"
     r'(?:"(?P<phrase>[^"]+)"|(?P<plain>[^\s"]+))'
 )
 #: Words so common that they tell nothing of what is asked: articles, pronouns, auxiliaries,
