@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from avm.cli.door import Door, shared, text_argument
+from avm.cli.door import ASKING, Door, question_argument, shared
 
 
-@click.command("recall")
+@click.command("recall", context_settings=ASKING)
 @click.argument("question", nargs=-1)
 @click.option("--max-tokens", metavar="N", help="The budget in o200k tokens; default 2000.")
 @click.option("--strategy", default="balanced", help="balanced, recency or importance.")
@@ -32,7 +32,7 @@ def command(
     Without a question: what is important and recent. A question may hold filters: docs/search.md.
     """
     view = door.view(semantic="wait" if semantic else None)
-    text = text_argument(question)
+    text = question_argument(question)
     where = door.rel(folder) if folder else ""
     if explain:
         why = view.explained(text, strategy=strategy, folder=where, zone=None)

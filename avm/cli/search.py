@@ -6,11 +6,11 @@ import sys
 
 import click
 
-from avm.cli.door import Door, shared, text_argument
+from avm.cli.door import ASKING, Door, question_argument, shared
 from avm.overlay.nodes.search import as_lines
 
 
-@click.command("search")
+@click.command("search", context_settings=ASKING)
 @click.argument("query", nargs=-1, required=True)
 @click.option("--limit", default="10", metavar="N", help="The most hits; default 10.")
 @click.option("--folder", default="", help="Only what is in this folder.")
@@ -27,7 +27,7 @@ def command(
     importance>0.7: docs/search.md.
     """
     view = door.view(semantic="wait" if semantic else None)
-    text = text_argument(query)
+    text = question_argument(query)
     where = door.rel(folder) if folder else ""
     if explain:
         why = view.explained(text, limit, folder=where, zone=None)  # type: ignore[arg-type]
