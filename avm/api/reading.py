@@ -64,7 +64,7 @@ class Reading(Viewed):
         budget = values.positive(max_tokens, "max_tokens")
         with self._asked(text, ScoringStrategy.of(strategy), folder, zone) as asked:
             if asked.found:
-                counts = len(asked.found), len({item.memory_id for item in asked.found})
+                counts = len(asked.found), len({item.hit.memory_id for item in asked.found})
                 passages = load(self.store.index, asked.found)
                 packed = packing.pack(passages, budget, asked.ranked_by, counts)
             else:
@@ -246,7 +246,7 @@ def _best_of_each(found: list[Scored], limit: int) -> list[Scored]:
     """The best passage of each of the `limit` best memories."""
     best: dict[int, Scored] = {}
     for item in found:
-        if best.setdefault(item.memory_id, item) is item and len(best) == limit:
+        if best.setdefault(item.hit.memory_id, item) is item and len(best) == limit:
             break
     return list(best.values())
 

@@ -25,12 +25,12 @@ _MEMORY_COLUMNS = (
     "m.id, m.path, m.title, m.importance, m.changed, m.ends, m.pinned, m.agent, m.size"
 )
 
-_PASSAGE_COLUMNS = "id, memory_id, ordinal, first_line, last_line, text"
+_PASSAGE_COLUMNS = "c.id, c.memory_id, c.ordinal, c.first_line, c.last_line, c.text"
+_PASSAGE_WIDTH = _PASSAGE_COLUMNS.count(",") + 1
 #: SQLite takes 999 parameters in a statement before 3.32.
 _MOST_PARAMETERS = 900
 #: Answers of `kept`: one a viewer, folder and strategy that was asked for.
 _MOST_KEPT = 64
-_MOST_FACTS = 20_000
 
 _Answer = TypeVar("_Answer")
 
@@ -192,21 +192,16 @@ class Index:
         table = self._tables.setdefault(model, vectors.VectorTable(model))
         return table.nearest(self._database.connection, query, where, limit, also)
 
-    def passages(self, ids: Iterable[int]) -> dict[int, PassageRow]:
-        """Passages by id."""
-        query = f"SELECT {_PASSAGE_COLUMNS} FROM chunk WHERE id IN"
-        return {row["id"]: PassageRow(*row) for row in self._rows_of(query, ids)}
-
-    def passages_of(self, memory_ids: Sequence[int]) -> list[PassageRow]:
-        """All passages of these memories, in order of memory and line."""
-        query = f"SELECT {_PASSAGE_COLUMNS} FROM chunk WHERE memory_id IN"
-        rows = [PassageRow(*row) for row in self._rows_of(query, memory_ids)]
-        return sorted(rows, key=lambda row: (row.memory_id, row.ordinal))
-
-    def memories(self, ids: Iterable[int]) -> dict[int, MemoryRow]:
-        """Memories by id."""
-        query = f"SELECT {_MEMORY_COLUMNS} FROM memory_at AS m WHERE m.id IN"
-        return {row["id"]: MemoryRow(*row) for row in self._rows_of(query, ids)}
+    def passages(self, ids: Iterable[int]) -> dict[int, tuple[PassageRow, MemoryRow]]:
+        """Passages with their memories, by id."""
+        query = (
+            f"SELECT {_PASSAGE_COLUMNS}, {_MEMORY_COLUMNS} FROM chunk AS c CROSS JOIN memory_at AS m"
+            " ON m.id = c.memory_id WHERE c.id IN"
+        )
+        return {
+            row[0]: (PassageRow(*row[:_PASSAGE_WIDTH]), MemoryRow(*row[_PASSAGE_WIDTH:]))
+            for row in self._rows_of(query, ids)
+        }
 
     def list_memories(self, where: Filter) -> list[MemoryRow]:
         """Every memory that `where` lets through, by path."""
@@ -274,7 +269,7 @@ class Index:
     def supersedes(self, memory_ids: Sequence[int], where: Filter) -> list[tuple[str, str]]:
         """(path, target as written) of the memories that may supersede one of these: what the
         target means is still to be resolved."""
-        if not self._rows("SELECT 1 FROM link WHERE kind = 'supersedes' LIMIT 1"):
+        if not self.kept("supersedes", self._supersedes_any):
             return []
         condition, values = where.sql()
         found: set[tuple[str, str]] = set()
@@ -290,17 +285,13 @@ class Index:
             found.update((row[0], row[1]) for row in rows)
         return sorted(found)
 
+    def _supersedes_any(self) -> bool:
+        return bool(self._rows("SELECT 1 FROM link WHERE kind = 'supersedes' LIMIT 1"))
+
     def facts(self, memory_ids: Iterable[int]) -> dict[int, Facts]:
-        """What ranking needs of these memories, and of others. Call it in a snapshot."""
-        known: dict[int, Facts] = self.kept("facts", dict)
-        missing = set(memory_ids) - known.keys()
-        if len(known) + len(missing) > _MOST_FACTS:
-            known.clear()
-            missing = set(memory_ids)
+        """What ranking needs of these memories."""
         query = "SELECT m.id, m.path, m.importance, m.changed FROM memory_at AS m WHERE m.id IN"
-        for row in self._rows_of(query, missing):
-            known[row[0]] = Facts(row[1], row[2], row[3])
-        return known
+        return {row[0]: Facts(row[1], row[2], row[3]) for row in self._rows_of(query, memory_ids)}
 
     def standing(self, where: Filter) -> list[tuple[int, str, int, float | None, float]]:
         """(id, path, pinned, importance, changed) of every memory that `where` lets through."""

@@ -19,7 +19,8 @@ from avm.recall.scoring import Evidence, Scale, ScoringStrategy
 #: Passages looked at from each source.
 _DEPTH = 200
 #: Candidates whose texts are read at a time: an answer seldom needs more.
-_BATCH = 24
+_BATCH = 16
+_MOST_WEIGHED = 20_000
 
 #: `near(where, limit, also)`: the cosine by chunk id of the `limit` passages that are nearest to
 #: the query of all that `where` lets through, and of those of `also` that have a vector.
@@ -35,10 +36,9 @@ class Scored(NamedTuple):
     score_below_zero: float
     path: str
     ordinal: int
-    chunk_id: int
-    memory_id: int
+    hit: TextHit
+    cosine: float | None
     relevance: float
-    evidence: Evidence
     importance: float | None
     days: int
 
@@ -46,6 +46,11 @@ class Scored(NamedTuple):
     def score(self) -> float:
         """The score, larger is better."""
         return -self.score_below_zero
+
+    @property
+    def text(self) -> float | None:
+        """Its BM25, None if no word found it."""
+        return self.hit.score or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +79,30 @@ def find(
     """
     where = query.narrow(where)
     found, cosines = _evidence(index, query, where, near)
-    texts = [hit.score for hit in found if hit.score]
     known = cosines.values()
-    scale = Scale(max(texts, default=0.0), min(known, default=0.0), max(known, default=0.0))
+    best_text = max((hit.score for hit in found), default=0.0)
+    scale = Scale(best_text, min(known, default=0.0), max(known, default=0.0))
     memory_ids = {hit.memory_id for hit in found}
-    facts = index.facts(memory_ids)
+    weighed = _weighed(index, memory_ids, where.now)
     superseded = superseded_paths(index, where, memory_ids)
-    today = scoring.day_of(where.now)
+    balanced = strategy is ScoringStrategy.BALANCED
     scored = []
     for hit in found:
-        path, importance, changed = facts[hit.memory_id]
+        path, importance, days, weight = weighed[hit.memory_id]
         if path in superseded:
             continue
-        evidence = Evidence(hit.score or None, cosines.get(hit.chunk_id))
-        relevant = scoring.relevance(evidence, scale, vectors=near is not None)
-        days = max(0, today - scoring.day_of(changed))
-        value = scoring.score(strategy, relevant, importance, days)
-        scored.append(
-            Scored(-value, path, hit.ordinal, hit.chunk_id, hit.memory_id, relevant,
-                   evidence, importance, days)
-        )  # fmt: skip
+        if near is None:  # the same as below, without its calls: this is most of a search
+            cosine, relevant = None, hit.score / best_text if best_text else 0.0
+        else:
+            cosine = cosines.get(hit.chunk_id)
+            evidence = Evidence(hit.score or None, cosine)
+            relevant = scoring.relevance(evidence, scale, vectors=True)
+        value = (
+            scoring.balanced(relevant, weight)
+            if balanced
+            else scoring.score(strategy, relevant, importance, days)
+        )
+        scored.append(Scored(-value, path, hit.ordinal, hit, cosine, relevant, importance, days))
     scored.sort()
     return scored
 
@@ -120,10 +129,10 @@ def load(index: Index, scored: Sequence[Scored]) -> Iterator[Candidate]:
     """The passages with their texts, in order; read as they are taken. Call it in a snapshot."""
     for start in range(0, len(scored), _BATCH):
         batch = scored[start : start + _BATCH]
-        passages = index.passages([item.chunk_id for item in batch])
-        memories = index.memories({item.memory_id for item in batch})
+        rows = index.passages([item.hit.chunk_id for item in batch])
         for item in batch:
-            yield Candidate(memories[item.memory_id], passages[item.chunk_id], item.score)
+            passage, memory = rows[item.hit.chunk_id]
+            yield Candidate(memory, passage, item.score)
 
 
 def superseded_paths(index: Index, where: Filter, memory_ids: set[int]) -> set[str]:
@@ -135,6 +144,24 @@ def superseded_paths(index: Index, where: Filter, memory_ids: set[int]) -> set[s
     resolver = Resolver(index, everywhere)
     resolved = {(path, resolver.resolve(target, path)) for path, target in claims}
     return {old for new, old in resolved if old is not None and old != new}
+
+
+def _weighed(
+    index: Index, memory_ids: set[int], now: float
+) -> dict[int, tuple[str, float | None, int, float]]:
+    """(path, importance, days, weight) by memory, of these and others: kept until the index
+    changes, or the day."""
+    today = scoring.day_of(now)
+    known: dict[int, tuple[str, float | None, int, float]]
+    known = index.kept(("weighed", today), dict)
+    missing = memory_ids - known.keys()
+    if len(known) + len(missing) > _MOST_WEIGHED:
+        known.clear()
+        missing = memory_ids
+    for memory_id, (path, importance, changed) in index.facts(missing).items():
+        days = max(0, today - scoring.day_of(changed))
+        known[memory_id] = path, importance, days, scoring.weight(importance, days)
+    return known
 
 
 def _evidence(
@@ -183,15 +210,11 @@ def _standing(index: Index, where: Filter, strategy: ScoringStrategy) -> list[tu
 def _opening(index: Index, memories: list[tuple[float, int]], where: Filter) -> list[Scored]:
     """The first passage of each (score, memory id), in the order given."""
     first = {hit.memory_id: hit for hit in index.openings([i for _, i in memories], where)}
-    facts = index.facts(first)
-    nothing = Evidence(None, None)
+    weighed = _weighed(index, set(first), where.now)
     found = []
     for value, memory_id in memories:
         hit = first.get(memory_id)
         if hit:
-            path, importance, changed = facts[memory_id]
-            days = scoring.age_days(changed, where.now)
-            found.append(
-                Scored(-value, path, 0, hit.chunk_id, memory_id, 1.0, nothing, importance, days)
-            )
+            path, importance, days, _ = weighed[memory_id]
+            found.append(Scored(-value, path, 0, hit, None, 1.0, importance, days))
     return found

@@ -20,7 +20,7 @@ _LEAST_CHARS = 20
 #: No passage costs less: its path, its date and two fences.
 _LEAST_TOKENS = 12
 #: Passages that did not fit, after which no shorter one is looked for.
-_MOST_MISSES = 24
+_MOST_MISSES = 12
 _TICKS = re.compile(r"`{3,}")
 
 

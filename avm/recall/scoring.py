@@ -102,10 +102,20 @@ def importance_factor(importance: float | None) -> float:
     return 0.8 + 0.4 * (DEFAULT_IMPORTANCE if importance is None else importance)
 
 
-@lru_cache(4096)
 def recency_factor(days: int) -> float:
     """0.85–1.15: 0.85 + 0.3 · 2^(−days / HALF_LIFE_DAYS)."""
     return 0.85 + 0.3 * math.exp2(-days / HALF_LIFE_DAYS)
+
+
+@lru_cache(4096)
+def weight(importance: float | None, days: int) -> float:
+    """What a memory's importance and recency make of its relevance."""
+    return importance_factor(importance) * recency_factor(days)
+
+
+def balanced(relevant: float, weight: float) -> float:
+    """The score under BALANCED, rounded to 1e-6 so that every machine orders alike."""
+    return round(relevant * weight, 6)
 
 
 def score(strategy: ScoringStrategy, relevant: float, importance: float | None, days: int) -> float:
@@ -114,13 +124,13 @@ def score(strategy: ScoringStrategy, relevant: float, importance: float | None, 
     BALANCED is relevance × importance × recency. RECENCY and IMPORTANCE order what matches by that
     property; relevance breaks ties, and what hardly matches comes after.
     """
-    balanced = relevant * importance_factor(importance) * recency_factor(days)
+    value = balanced(relevant, weight(importance, days))
     if strategy is ScoringStrategy.BALANCED:
-        return round(balanced, 6)
+        return value
     if relevant < _MATCH_SHARE:
-        return round(balanced * 0.1, 6)
+        return round(value * 0.1, 6)
     if strategy is ScoringStrategy.RECENCY:
         key = math.exp2(-days / HALF_LIFE_DAYS)
     else:
         key = DEFAULT_IMPORTANCE if importance is None else importance
-    return round(1.0 + key + 0.001 * balanced, 6)
+    return round(1.0 + key + 0.001 * value, 6)

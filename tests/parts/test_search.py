@@ -191,8 +191,8 @@ def test_what_is_near_is_asked_for_with_the_filter_and_checked_again(avm: AVM) -
     query = parse("alpha path:memory/shared/a.md")
     scored = candidates.find(index, query, where, BALANCED, near)
     assert [item.path for item in scored] == ["memory/shared/a.md"]
-    assert scored[0].evidence.cosine == 0.9
-    assert asked == [(query.narrow(where), [scored[0].chunk_id])]
+    assert scored[0].cosine == 0.9
+    assert asked == [(query.narrow(where), [scored[0].hit.chunk_id])]
     both = candidates.find(index, parse("alpha"), where, BALANCED, near)
     assert [item.path for item in both] == ["memory/shared/a.md", "memory/shared/b.md"]
 
