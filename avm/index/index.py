@@ -195,8 +195,8 @@ class Index:
     def passages(self, ids: Iterable[int]) -> dict[int, tuple[PassageRow, MemoryRow]]:
         """Passages with their memories, by id."""
         query = (
-            f"SELECT {_PASSAGE_COLUMNS}, {_MEMORY_COLUMNS} FROM chunk AS c CROSS JOIN memory_at AS m"
-            " ON m.id = c.memory_id WHERE c.id IN"
+            f"SELECT {_PASSAGE_COLUMNS}, {_MEMORY_COLUMNS} FROM chunk AS c"
+            " CROSS JOIN memory_at AS m ON m.id = c.memory_id WHERE c.id IN"
         )
         return {
             row[0]: (PassageRow(*row[:_PASSAGE_WIDTH]), MemoryRow(*row[_PASSAGE_WIDTH:]))
