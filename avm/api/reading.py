@@ -3,7 +3,11 @@ before it began."""
 
 from __future__ import annotations
 
-from datetime import datetime
+import contextlib
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from avm.api import values
@@ -16,7 +20,9 @@ from avm.vault import files
 
 if TYPE_CHECKING:
     from avm.index.index import MemoryRow
-    from avm.recall.candidates import Candidate
+    from avm.recall.candidates import Near, QueryVector, Scored
+    from avm.recall.explain import Explained
+    from avm.recall.query import Query
 
 
 class Reading(Viewed):
@@ -29,13 +35,15 @@ class Reading(Viewed):
         strategy: ScoringStrategy | str = ScoringStrategy.BALANCED,
         *,
         folder: str = "",
+        zone: tzinfo | None = UTC,
     ) -> str:
         """The passages that answer `query`, as markdown of at most `max_tokens` o200k tokens.
 
-        Without a query: what is pinned, important and recent. `folder` narrows it to a folder.
-        Raises UsageError for a bad value.
+        Without a query: what is pinned, important and recent. `folder` narrows it to a folder;
+        dates in the query are in `zone`, None for the process's own. docs/search.md has the
+        language of queries. Raises UsageError for a bad value.
         """
-        return self.recalled(query, max_tokens, strategy, folder=folder).text
+        return self.recalled(query, max_tokens, strategy, folder=folder, zone=zone).text
 
     @again_if_damaged
     def recalled(
@@ -45,41 +53,69 @@ class Reading(Viewed):
         strategy: ScoringStrategy | str = ScoringStrategy.BALANCED,
         *,
         folder: str = "",
+        zone: tzinfo | None = UTC,
     ) -> Recalled:
         """`recall` with its counts; `text` of the answer says so when nothing was found."""
         from avm.recall import packing
+        from avm.recall.candidates import load
 
         if max_tokens is None:
             max_tokens = self.store.config["recall.max_tokens"]
         budget = values.positive(max_tokens, "max_tokens")
-        found, ranked_by = self._candidates(text, ScoringStrategy.of(strategy), folder)
-        if found:
-            packed = packing.pack(found, budget, ranked_by)
-        else:
-            packed = packing.first_fitting([_nothing(text), "Nothing found.\n"], budget)
-        return Recalled(packed.text, packed.tokens, packed.passages, packed.memories, ranked_by)
+        with self._asked(text, ScoringStrategy.of(strategy), folder, zone) as asked:
+            if asked.found:
+                counts = len(asked.found), len({item.hit.memory_id for item in asked.found})
+                passages = load(self.store.index, asked.found)
+                packed = packing.pack(passages, budget, asked.ranked_by, counts)
+            else:
+                packed = packing.first_fitting([_nothing(text), "Nothing found.\n"], budget)
+        return Recalled(
+            packed.text, packed.tokens, packed.passages, packed.memories, asked.ranked_by
+        )
 
     @again_if_damaged
-    def search(self, query: str, limit: int = 10, *, folder: str = "") -> list[Hit]:
+    def search(
+        self, query: str, limit: int = 10, *, folder: str = "", zone: tzinfo | None = UTC
+    ) -> list[Hit]:
         """The memories that match best, each with its best passage. Raises UsageError."""
+        from avm.recall.candidates import load
         from avm.recall.snippets import snippet
 
         limit = values.positive(limit, "limit")
-        found, _ = self._candidates(query, ScoringStrategy.BALANCED, folder)
-        best: dict[int, Candidate] = {}
-        for candidate in found:
-            best.setdefault(candidate.memory.id, candidate)
-        top = found[0].score if found and found[0].score > 0 else 1.0
+        with self._asked(query, ScoringStrategy.BALANCED, folder, zone) as asked:
+            best = _best_of_each(asked.found, limit)
+            loaded = list(load(self.store.index, best))
+        top = best[0].score if best and best[0].score > 0 else 1.0
         return [
             Hit(
                 path=paths.display(candidate.memory.path),
                 score=round(candidate.score / top, 4),
-                snippet=snippet(candidate.passage.text, query),
+                snippet=snippet(candidate.passage.text, asked.query.words),
                 title=candidate.memory.title,
                 line=candidate.passage.first_line,
             )
-            for candidate in list(best.values())[:limit]
+            for candidate in loaded
         ]
+
+    @again_if_damaged
+    def explained(
+        self,
+        query: str,
+        limit: int = 10,
+        strategy: ScoringStrategy | str = ScoringStrategy.BALANCED,
+        *,
+        folder: str = "",
+        zone: tzinfo | None = UTC,
+    ) -> Explained:
+        """Why the memories that match best do, each by its best passage. Raises UsageError."""
+        from avm.recall.candidates import load
+        from avm.recall.explain import explain
+
+        limit = values.positive(limit, "limit")
+        with self._asked(query, ScoringStrategy.of(strategy), folder, zone) as asked:
+            best = _best_of_each(asked.found, limit)
+            lines = [c.passage.first_line for c in load(self.store.index, best)]
+        return explain(asked.query, best, lines, asked.ranked_by, asked.semantic)
 
     def read(self, path: str) -> str:
         """The text of a file, undecodable bytes as U+FFFD. Raises NotFoundError."""
@@ -152,30 +188,67 @@ class Reading(Viewed):
             "problems": list(file.problems),
         }
 
-    def _candidates(
-        self, text: str, strategy: ScoringStrategy, folder: str
-    ) -> tuple[list[Candidate], str]:
-        """What answers `text`, best first, and what it was ranked by."""
+    @contextlib.contextmanager
+    def _asked(
+        self, text: str, strategy: ScoringStrategy, folder: str, zone: tzinfo | None
+    ) -> Iterator[_Asked]:
+        """What answers `text`, best first. Inside, the index stays as it was asked."""
         from avm.recall import candidates, query
 
         text = values.question(text)
         where = self._filter(folder)
         self.store.refresh()
-        index = self.store.index
-        asked = query.parse(text)
-        if not asked.text:
+        index, semantic = self.store.index, self.store.semantic
+        asked = query.parse(text, where.now, zone)
+        if not asked.question:
             with index.snapshot():
-                return candidates.standing(index, where, strategy), "importance and recency"
-        vector = self.store.semantic.query_vector(asked.text)
+                found = candidates.standing(index, asked, where, strategy)
+                by = "recency" if asked.only_filters else "importance and recency"
+                yield _Asked(asked, found, by, "off (no words to look for)")
+            return
+        vector = semantic.query_vector(asked.question)
         with index.snapshot():
-            found = candidates.find(index, asked, where, strategy, vector)
-        if not found and vector is None:
-            # No word matches: now the model is worth its wait.
-            vector = self.store.semantic.query_vector(asked.text, patient=True)
+            found = candidates.find(index, asked, where, strategy, self._near(vector))
+            if found or vector is not None:
+                yield self._by_text_and(vector, asked, found)
+                return
+        # No word matches: now the model is worth its wait.
+        vector = semantic.query_vector(asked.question, patient=True)
+        with index.snapshot():
             if vector is not None:
-                with index.snapshot():
-                    found = candidates.find(index, asked, where, strategy, vector)
-        return found, "text+vectors" if vector is not None else "text"
+                found = candidates.find(index, asked, where, strategy, self._near(vector))
+            yield self._by_text_and(vector, asked, found)
+
+    def _near(self, vector: QueryVector | None) -> Near | None:
+        """Who ranks the passages by meaning; None without a vector."""
+        if vector is None:
+            return None
+        return functools.partial(self.store.index.nearest, vector.data, vector.model)
+
+    def _by_text_and(self, vector: QueryVector | None, asked: Query, found: list[Scored]) -> _Asked:
+        if vector is not None:
+            return _Asked(asked, found, "text+vectors", f"on ({vector.model})")
+        why = self.store.semantic.why_off or "no vector of the question"
+        return _Asked(asked, found, "text", f"off ({why})")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question, what answers it, and how that was ranked."""
+
+    query: Query
+    found: list[Scored]
+    ranked_by: str
+    semantic: str
+
+
+def _best_of_each(found: list[Scored], limit: int) -> list[Scored]:
+    """The best passage of each of the `limit` best memories."""
+    best: dict[int, Scored] = {}
+    for item in found:
+        if best.setdefault(item.hit.memory_id, item) is item and len(best) == limit:
+            break
+    return list(best.values())
 
 
 def _nothing(text: str) -> str:

@@ -45,6 +45,8 @@ class Semantic:
         self._log_file = vault.state_dir / "model.log"
         self._guard = threading.Lock()
         self._worker: WorkerEmbedder | None = None
+        #: Why the last question had no vector, for `--explain`.
+        self.why_off: str | None = None
 
     def describe(self) -> str:
         """One line on whether meaning takes part, and what to do if it does not."""

@@ -145,7 +145,7 @@ class Store:
 
         The keeper sees to it; where there is none, or none that answers at once, this process.
         """
-        if self._waiting is not Waiting.KEEPER:
+        if self._waiting is not Waiting.KEEPER and not self.index.private:
             if self.keeper.barrier():
                 if self._wants_keeper:
                     self.keeper.start_better()

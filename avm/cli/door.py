@@ -14,7 +14,7 @@ import click
 
 from avm.api import AVM, View, open_avm
 from avm.api.waiting import Waiting
-from avm.base.errors import AVMError
+from avm.base.errors import AVMError, UsageError
 from avm.cli.places import Place, here
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -115,6 +115,10 @@ def shared_but_agent(function: _Function) -> _Function:
     return _VAULT(_JSON(function))
 
 
+#: Lets `-word` through as an argument: none of AVM's options has one dash.
+ASKING = {"ignore_unknown_options": True}
+
+
 def _sets(name: str) -> Callable[..., None]:
     def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
         if value:
@@ -168,6 +172,17 @@ def text_argument(words: tuple[str, ...]) -> str:
     if words == ("-",):
         return sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
     return " ".join(words)
+
+
+def question_argument(words: tuple[str, ...]) -> str:
+    """The same for a question, which may hold `-word`; such a verb has ASKING as its settings.
+
+    Raises UsageError for an option that there is not.
+    """
+    for word in words:
+        if word.startswith("--"):
+            raise UsageError(f"no such option: {word}")
+    return text_argument(words)
 
 
 def _plain(value: object) -> object:

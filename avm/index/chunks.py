@@ -1,4 +1,4 @@
-"""Splitting a memory's body into passages, at headings and paragraphs, with line numbers."""
+"""Splitting a memory's body into passages at headings and paragraphs: lines and byte spans."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 @dataclass(frozen=True)
 class Chunk:
-    """A passage: its text, the headings above it, and its lines in the body, from 0, inclusive."""
+    """A passage: its text, the headings above it, its place in the file.
+
+    `raw[start:end]` is the passage: read by `decoded` it is `text`. Lines count from 0 at the start
+    of what was split, inclusive.
+    """
 
     text: str
     headings: tuple[str, ...]
     first_line: int
     last_line: int
+    start: int
+    end: int
 
 
 @dataclass
@@ -32,66 +38,103 @@ class _Block:
     heading: tuple[int, str] | None = None
 
 
-def split(body: str) -> list[Chunk]:
-    """The passages of `body`, in order; [] if there is nothing but blanks."""
-    lines = [line.rstrip("\r") for line in body.split("\n")]
-    chunks: list[Chunk] = []
-    headings: list[tuple[int, str]] = []
-    pending: list[_Block] = []
-
-    def flush() -> None:
-        if pending:
-            above = tuple(title for _, title in headings)
-            chunks.extend(_passages(lines, pending[0].first, pending[-1].end, above))
-            pending.clear()
-
-    for block in _blocks(lines):
-        if block.heading is not None:
-            if any(before.heading is None for before in pending):
-                flush()  # headings in a row stay together
-            level, _ = block.heading
-            headings[:] = [h for h in headings if h[0] < level] + [block.heading]
-        elif pending and _size(lines, pending[0].first, block.end) > TARGET_CHARS:
-            flush()
-        pending.append(block)
-    flush()
-    return chunks
+def decoded(raw: bytes) -> str:
+    """Bytes of a file as a passage's text: undecodable ones as U+FFFD, line ends as LF."""
+    return raw.decode("utf-8", "replace").replace("\r\n", "\n")
 
 
-def _size(lines: list[str], first: int, end: int) -> int:
-    return sum(len(line) + 1 for line in lines[first:end])
+def split(raw: bytes, start: int = 0, end: int | None = None) -> list[Chunk]:
+    """The passages of `raw[start:end]`, in order; [] if there is nothing but blanks."""
+    return _Splitter(raw, start, len(raw) if end is None else end).chunks()
 
 
-def _passages(lines: list[str], first: int, end: int, headings: tuple[str, ...]) -> Iterator[Chunk]:
-    """Lines [first, end) as one passage, or as several if they are too long for one."""
-    start, size = first, 0
-    for number in range(first, end):
-        length = len(lines[number])
-        if size and size + length > 2 * TARGET_CHARS:
-            yield _chunk(lines, start, number, headings)
-            start, size = number, 0
-        if length > 2 * TARGET_CHARS:
-            yield from _long_line(lines[number], number, headings)
-            start, size = number + 1, 0
-            continue
-        size += length + 1
-    if start < end:
-        yield _chunk(lines, start, end, headings)
+class _Splitter:
+    """One text taken apart. Lines are kept with undecodable bytes escaped, so that they can be
+    measured in characters and found again in bytes."""
+
+    def __init__(self, raw: bytes, start: int, end: int) -> None:
+        self._raw = raw
+        body = raw[start:end]
+        lines = body.split(b"\n")
+        self._starts = [start]
+        for line in lines:
+            self._starts.append(self._starts[-1] + len(line) + 1)
+        self._lines = [
+            line.rstrip("\r") for line in body.decode("utf-8", "surrogateescape").split("\n")
+        ]
+
+    def chunks(self) -> list[Chunk]:
+        found: list[Chunk] = []
+        headings: list[tuple[int, str]] = []
+        pending: list[_Block] = []
+
+        def flush() -> None:
+            if pending:
+                above = tuple(title for _, title in headings)
+                found.extend(self._passages(pending[0].first, pending[-1].end, above))
+                pending.clear()
+
+        for block in _blocks(self._lines):
+            if block.heading is not None:
+                if any(before.heading is None for before in pending):
+                    flush()  # headings in a row stay together
+                level, _ = block.heading
+                headings[:] = [h for h in headings if h[0] < level] + [block.heading]
+            elif pending and self._size(pending[0].first, block.end) > TARGET_CHARS:
+                flush()
+            pending.append(block)
+        flush()
+        return found
+
+    def _size(self, first: int, end: int) -> int:
+        return sum(len(line) + 1 for line in self._lines[first:end])
+
+    def _passages(self, first: int, end: int, headings: tuple[str, ...]) -> Iterator[Chunk]:
+        """Lines [first, end) as one passage, or as several if they are too long for one."""
+        begin, size = first, 0
+        for number in range(first, end):
+            length = len(self._lines[number])
+            if size and size + length > 2 * TARGET_CHARS:
+                yield from self._chunk(begin, number, headings)
+                begin, size = number, 0
+            if length > 2 * TARGET_CHARS:
+                yield from self._long_line(number, headings)
+                begin, size = number + 1, 0
+                continue
+            size += length + 1
+        if begin < end:
+            yield from self._chunk(begin, end, headings)
+
+    def _chunk(self, begin: int, end: int, headings: tuple[str, ...]) -> Iterator[Chunk]:
+        while begin < end and not self._lines[begin].strip():
+            begin += 1
+        while begin < end and not self._lines[end - 1].strip():
+            end -= 1
+        if begin < end:
+            until = self._starts[end - 1] + _bytes_of(self._lines[end - 1])
+            yield self._cut(headings, begin, end - 1, self._starts[begin], until)
+
+    def _long_line(self, number: int, headings: tuple[str, ...]) -> Iterator[Chunk]:
+        """Cut a line that is itself too long: at a blank in its last third, else anywhere."""
+        line, at = self._lines[number], self._starts[number]
+        done = 0
+        while done < len(line):
+            stop = min(len(line), done + TARGET_CHARS)
+            if stop < len(line):
+                blank = line.rfind(" ", done + TARGET_CHARS * 2 // 3, stop)
+                stop = blank + 1 if blank > 0 else stop
+            piece = line[done:stop]
+            until = at + _bytes_of(piece)
+            if piece.strip():
+                yield self._cut(headings, number, number, at, until)
+            at, done = until, stop
+
+    def _cut(self, headings: tuple[str, ...], first: int, last: int, start: int, end: int) -> Chunk:
+        return Chunk(decoded(self._raw[start:end]), headings, first, last, start, end)
 
 
-def _chunk(lines: list[str], start: int, end: int, headings: tuple[str, ...]) -> Chunk:
-    return Chunk("\n".join(lines[start:end]), headings, start, end - 1)
-
-
-def _long_line(line: str, number: int, headings: tuple[str, ...]) -> Iterator[Chunk]:
-    """Cut a line that is itself too long: at a blank in its last third, else anywhere."""
-    while line:
-        cut = len(line)
-        if cut > TARGET_CHARS:
-            blank = line.rfind(" ", TARGET_CHARS * 2 // 3, TARGET_CHARS)
-            cut = blank + 1 if blank > 0 else TARGET_CHARS
-        yield Chunk(line[:cut], headings, number, number)
-        line = line[cut:]
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))
 
 
 def _blocks(lines: list[str]) -> Iterator[_Block]:
@@ -109,13 +152,23 @@ def _blocks(lines: list[str]) -> Iterator[_Block]:
                 yield _Block(first, number)
             first = None
             if heading:
-                title = line[heading.end() :].strip(" \t#")
+                title = _readable(line[heading.end() :]).strip(" \t#")
                 yield _Block(number, number + 1, (len(heading[1]), title))
             continue
-        if first is None:
-            first = number
         opened = _FENCE.match(line)
         if opened:
+            # A block of its own: what stands above it may go into another passage, code may not.
+            if first is not None and number > first:
+                yield _Block(first, number)
+                first = number
             fence = opened[1]
+        if first is None:
+            first = number
     if first is not None:
         yield _Block(first, len(lines))
+
+
+def _readable(line: str) -> str:
+    if line.isascii():
+        return line
+    return line.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -13,7 +13,7 @@ from avm.vault import files
 from avm.vault.location import Vault
 
 _COLUMNS = "id, path, hash, title, importance, created, expires, ttl, agent, pinned, problems"
-_CHUNK = "first_line, last_line, head, text, context, grams, hash"
+_CHUNK = "first_line, last_line, start_byte, end_byte, head, text, context, cjk, parts, hash"
 
 
 def faults(database: Database, vault: Vault) -> Iterator[str]:
@@ -56,16 +56,14 @@ def _difference(connection: sqlite3.Connection, row: sqlite3.Row, file: Extracte
     chunks = connection.execute(
         f"SELECT {_CHUNK} FROM chunk WHERE memory_id = ? ORDER BY ordinal", (row["id"],)
     )
-    passages = [
-        (p.first_line, p.last_line, p.head, p.text, p.context, p.grams, p.hash)
-        for p in file.passages
-    ]
-    if [tuple(chunk) for chunk in chunks] != passages:
+    if [tuple(chunk) for chunk in chunks] != list(file.passages):
         return "the index holds other passages"
     tags = connection.execute("SELECT tag FROM tag WHERE memory_id = ?", (row["id"],))
     if {tag[0] for tag in tags} != set(file.tags):
         return "the index holds other tags"
-    links = connection.execute("SELECT kind, target FROM link WHERE memory_id = ?", (row["id"],))
+    links = connection.execute(
+        "SELECT kind, target, name FROM link WHERE memory_id = ?", (row["id"],)
+    )
     if {tuple(link) for link in links} != set(file.links):
         return "the index holds other links"
     return None

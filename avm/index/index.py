@@ -6,8 +6,9 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar, cast
 
 from avm.base.errors import IndexDamagedError
 from avm.base.paths import is_utf8
@@ -15,7 +16,8 @@ from avm.index import comparison, vectors
 from avm.index.apply import count_up, generation
 from avm.index.database import Database, IndexThrownAway
 from avm.index.filler import Filler, Progress
-from avm.index.text import Filter, TextHit, Words, search
+from avm.index.fulltext import FullText, TextHit, hits, openings
+from avm.index.text import Filter, Words
 from avm.vault.location import Vault
 from avm.vault.survey import Survey, Walk
 
@@ -23,11 +25,16 @@ _MEMORY_COLUMNS = (
     "m.id, m.path, m.title, m.importance, m.changed, m.ends, m.pinned, m.agent, m.size"
 )
 
-_PASSAGE_COLUMNS = "id, memory_id, ordinal, first_line, last_line, text"
+_PASSAGE_COLUMNS = "c.id, c.memory_id, c.ordinal, c.first_line, c.last_line, c.text"
+_PASSAGE_WIDTH = _PASSAGE_COLUMNS.count(",") + 1
 #: SQLite takes 999 parameters in a statement before 3.32.
 _MOST_PARAMETERS = 900
 #: How often a refresh begins again because another process replaced the index.
 _MOST_TRIES = 5
+#: Answers of `kept`: one a viewer, folder and strategy that was asked for.
+_MOST_KEPT = 64
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,14 @@ class PassageRow:
     text: str
 
 
+class Facts(NamedTuple):
+    """What ranking needs of a memory; `changed` is in seconds since the epoch."""
+
+    path: str
+    importance: float | None
+    changed: float
+
+
 @dataclass(frozen=True)
 class Counts:
     """How much there is: memories, bytes, and memories by folder of a namespace or agent."""
@@ -76,6 +91,8 @@ class Index:
         self._database = Database(vault.index_dir, self._filler)
         self._refreshing = threading.Lock()
         self._tables: dict[str, vectors.VectorTable] = {}
+        self._full_text = FullText()
+        self._kept: tuple[int, dict[Hashable, object]] = (-1, {})
 
     @property
     def notice(self) -> str | None:
@@ -177,32 +194,50 @@ class Index:
         with self._database.snapshot():
             yield
 
+    def kept(self, key: Hashable, make: Callable[[], _Answer]) -> _Answer:
+        """What `make` answers, kept until the index changes. Call it in a snapshot."""
+        now = self.generation()
+        generation, answers = self._kept
+        if generation != now or len(answers) >= _MOST_KEPT:
+            answers = {}
+            self._kept = (now, answers)
+        if key not in answers:
+            answers[key] = make()
+        return cast(_Answer, answers[key])
+
     def search(self, words: Words, where: Filter, limit: int) -> list[TextHit]:
         """The passages that best match `words` by BM25."""
-        return search(self._database.connection, words, where, limit)
+        with self._database.watched():
+            return self._full_text.search(self._database.connection, words, where, limit)
+
+    def hits(self, ids: Iterable[int], where: Filter) -> list[TextHit]:
+        """Passages by id, as `search` gives them, of those that pass the filter."""
+        with self._database.watched():
+            return hits(self._database.connection, ((id, 0.0) for id in ids), where)
+
+    def openings(self, memory_ids: Iterable[int], where: Filter) -> list[TextHit]:
+        """The first passage of each memory that passes the filter."""
+        with self._database.watched():
+            return openings(self._database.connection, memory_ids, where)
 
     def nearest(
-        self, query: bytes, model: str, where: Filter, limit: int
-    ) -> list[tuple[int, float]]:
-        """The (chunk id, cosine) of the passages nearest to `query`, a vector's bytes."""
+        self, query: bytes, model: str, where: Filter, limit: int, also: Sequence[int] = ()
+    ) -> dict[int, float]:
+        """The cosine by chunk id of the `limit` passages nearest to `query`, a vector's bytes, and
+        of those of `also` that have a vector."""
         table = self._tables.setdefault(model, vectors.VectorTable(model))
-        return table.nearest(self._database.connection, query, where, limit)
+        return table.nearest(self._database.connection, query, where, limit, also)
 
-    def passages(self, ids: Iterable[int]) -> dict[int, PassageRow]:
-        """Passages by id."""
-        query = f"SELECT {_PASSAGE_COLUMNS} FROM chunk WHERE id IN"
-        return {row["id"]: PassageRow(*row) for row in self._rows_of(query, ids)}
-
-    def passages_of(self, memory_ids: Sequence[int]) -> list[PassageRow]:
-        """All passages of these memories, in order of memory and line."""
-        query = f"SELECT {_PASSAGE_COLUMNS} FROM chunk WHERE memory_id IN"
-        rows = [PassageRow(*row) for row in self._rows_of(query, memory_ids)]
-        return sorted(rows, key=lambda row: (row.memory_id, row.ordinal))
-
-    def memories(self, ids: Iterable[int]) -> dict[int, MemoryRow]:
-        """Memories by id."""
-        query = f"SELECT {_MEMORY_COLUMNS} FROM memory_at AS m WHERE m.id IN"
-        return {row["id"]: MemoryRow(*row) for row in self._rows_of(query, ids)}
+    def passages(self, ids: Iterable[int]) -> dict[int, tuple[PassageRow, MemoryRow]]:
+        """Passages with their memories, by id."""
+        query = (
+            f"SELECT {_PASSAGE_COLUMNS}, {_MEMORY_COLUMNS} FROM chunk AS c"
+            " CROSS JOIN memory_at AS m ON m.id = c.memory_id WHERE c.id IN"
+        )
+        return {
+            row[0]: (PassageRow(*row[:_PASSAGE_WIDTH]), MemoryRow(*row[_PASSAGE_WIDTH:]))
+            for row in self._rows_of(query, ids)
+        }
 
     def list_memories(self, where: Filter) -> list[MemoryRow]:
         """Every memory that `where` lets through, by path."""
@@ -228,7 +263,10 @@ class Index:
 
     def next_end(self, now: float) -> float | None:
         """When the next memory expires, None if none will."""
-        query = "SELECT MIN(ends) FROM memory_at WHERE ends > ?"
+        query = (
+            "SELECT MIN(ends) FROM memory_at"
+            " WHERE (expires IS NOT NULL OR ttl IS NOT NULL) AND ends > ?"
+        )
         value: float | None = next(iter(self._rows(query, (now,))))[0]
         return value
 
@@ -252,23 +290,62 @@ class Index:
         query = "SELECT target FROM link WHERE memory_id = ? AND kind = ? ORDER BY target"
         return [row["target"] for row in self._rows(query, (memory_id, kind))]
 
-    def aliases(self) -> list[tuple[str, str]]:
-        """(alias, path) of every memory that has further names."""
-        query = (
-            "SELECT l.target, m.path FROM link AS l JOIN memory AS m ON m.id = l.memory_id"
-            " WHERE l.kind = 'alias' ORDER BY m.path"
-        )
-        return [(row["target"], row["path"]) for row in self._rows(query)]
-
-    def supersedes(self, where: Filter) -> list[tuple[str, str]]:
-        """(path, target as written) of every memory that says it supersedes another."""
+    def called(self, name: str, where: Filter) -> list[tuple[str, str, str]]:
+        """(path, `name` or `alias`, that as written) of the memories with a name of this
+        `link_name`, by path."""
         condition, values = where.sql()
         rows = self._rows(
-            "SELECT m.path, l.target FROM link AS l JOIN memory_at AS m ON m.id = l.memory_id"
-            f" WHERE l.kind = 'supersedes' AND {condition} ORDER BY m.path, l.target",
-            values,
+            "SELECT m.path, l.kind, l.target FROM link AS l CROSS JOIN memory AS m"
+            " ON m.id = l.memory_id WHERE l.name = ? AND l.kind IN ('alias', 'name')"
+            f" AND {condition} ORDER BY m.path",
+            (name, *values),
         )
-        return [(row["path"], row["target"]) for row in rows]
+        return [tuple(row) for row in rows]
+
+    def supersedes(self, memory_ids: Sequence[int], where: Filter) -> list[tuple[str, str]]:
+        """(path, target as written) of the memories that may supersede one of these: what the
+        target means is still to be resolved."""
+        if not self.kept("supersedes", self._supersedes_any):
+            return []
+        condition, values = where.sql()
+        found: set[tuple[str, str]] = set()
+        for part in _parts(memory_ids):
+            rows = self._rows(
+                "SELECT m.path, l.target FROM link AS own"
+                " CROSS JOIN link AS l ON l.name = own.name AND l.kind = 'supersedes'"
+                " CROSS JOIN memory AS m ON m.id = l.memory_id"
+                f" WHERE own.memory_id IN ({_marks(part)}) AND own.kind IN ('alias', 'name')"
+                f" AND {condition}",
+                (*part, *values),
+            )
+            found.update((row[0], row[1]) for row in rows)
+        return sorted(found)
+
+    def _supersedes_any(self) -> bool:
+        return bool(self._rows("SELECT 1 FROM link WHERE kind = 'supersedes' LIMIT 1"))
+
+    def facts(self, memory_ids: Iterable[int]) -> dict[int, Facts]:
+        """What ranking needs of these memories."""
+        query = "SELECT m.id, m.path, m.importance, m.changed FROM memory_at AS m WHERE m.id IN"
+        return {row[0]: Facts(row[1], row[2], row[3]) for row in self._rows_of(query, memory_ids)}
+
+    def standing(self, where: Filter) -> list[tuple[int, str, int, float | None, float]]:
+        """(id, path, pinned, importance, changed) of every memory that `where` lets through."""
+        condition, values = where.sql()
+        query = (
+            "SELECT m.id, m.path, m.pinned, m.importance, m.changed"
+            f" FROM memory_at AS m WHERE {condition}"
+        )
+        return [tuple(row) for row in self._rows(query, values)]
+
+    def newest(self, where: Filter, limit: int) -> list[int]:
+        """The ids of the memories that changed last."""
+        condition, values = where.sql()
+        query = (
+            f"SELECT m.id FROM memory_at AS m WHERE {condition}"
+            " ORDER BY m.changed DESC, m.path LIMIT ?"
+        )
+        return [row[0] for row in self._rows(query, (*values, limit))]
 
     def counts(self, where: Filter) -> Counts:
         """How much `where` lets through."""
@@ -321,13 +398,20 @@ class Index:
 
     def _rows_of(self, query: str, ids: Iterable[int]) -> Iterator[sqlite3.Row]:
         """The rows of a query that ends in `IN`, for any number of ids."""
-        remaining = list(ids)
-        for start in range(0, len(remaining), _MOST_PARAMETERS):
-            part = remaining[start : start + _MOST_PARAMETERS]
-            yield from self._rows(f"{query} ({', '.join('?' * len(part))})", part)
+        for part in _parts(list(ids)):
+            yield from self._rows(f"{query} ({_marks(part)})", part)
 
     @property
     def undecodable(self) -> tuple[str, ...]:
         """Files that would be memories if their names were UTF-8, as rels."""
         rows = self._rows("SELECT path FROM undecodable ORDER BY path")
         return tuple(os.fsdecode(row["path"]) for row in rows)
+
+
+def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), _MOST_PARAMETERS):
+        yield ids[start : start + _MOST_PARAMETERS]
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))

@@ -11,13 +11,11 @@ from avm.index.extract import Extracted, extract
 from avm.vault.files import Stamp
 
 _TAGS = "INSERT OR IGNORE INTO tag VALUES (?, ?)"
-_LINKS = "INSERT OR IGNORE INTO link VALUES (?, ?, ?)"
+_LINKS = "INSERT OR IGNORE INTO link VALUES (?, ?, ?, ?)"
 _CHUNKS = (
-    "INSERT INTO chunk"
-    " (memory_id, ordinal, first_line, last_line, head, text, context, grams, hash)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO chunk (memory_id, ordinal, first_line, last_line, start_byte, end_byte,"
+    " head, text, context, cjk, parts, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-
 
 #: The columns of `memory` that come from a reading, in the order of `memory_values`.
 MEMORY_COLUMNS = (
@@ -80,9 +78,6 @@ def parts(memory_id: int, found: Extracted | None) -> dict[str, list[tuple[objec
         return {}
     return {
         _TAGS: [(memory_id, tag) for tag in found.tags],
-        _LINKS: [(memory_id, kind, target) for kind, target in found.links],
-        _CHUNKS: [
-            (memory_id, n, p.first_line, p.last_line, p.head, p.text, p.context, p.grams, p.hash)
-            for n, p in enumerate(found.passages)
-        ],
+        _LINKS: [(memory_id, *link) for link in found.links],
+        _CHUNKS: [(memory_id, n, *passage) for n, passage in enumerate(found.passages)],
     }

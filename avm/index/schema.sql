@@ -49,26 +49,35 @@ CREATE TABLE tag (
 ) WITHOUT ROWID;
 CREATE INDEX tag_by_name ON tag (tag);
 
--- What a memory points at, as written; resolved when read, among what the reader may see.
---   kind  'link' ([[wikilink]] or `links:`), 'supersedes', or 'alias' (a further name of its own)
+-- What a memory points at, as written; resolved when read, among what the reader may see. And what
+-- it is called itself.
+--   kind  'link' ([[wikilink]] or `links:`), 'supersedes'; 'alias' (a further name of its own),
+--         'name' (the stem of its file)
+--   name  the stem of `target`, case folded: a link means a memory with the same one
 CREATE TABLE link (
     memory_id INTEGER NOT NULL REFERENCES memory (id) ON DELETE CASCADE,
     kind      TEXT NOT NULL,
     target    TEXT NOT NULL,
+    name      TEXT NOT NULL,
     PRIMARY KEY (memory_id, kind, target)
 ) WITHOUT ROWID;
+CREATE INDEX link_by_name ON link (name, kind);
+CREATE INDEX link_supersedes ON link (kind) WHERE kind = 'supersedes';
 
 -- The passages of a memory: the unit of search and of recall.
 CREATE TABLE chunk (
-    id         INTEGER PRIMARY KEY,
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again: other processes name chunks
     memory_id  INTEGER NOT NULL REFERENCES memory (id) ON DELETE CASCADE,
     ordinal    INTEGER NOT NULL,  -- 0 is the first
     first_line INTEGER NOT NULL,  -- line numbers in the file, from 1
     last_line  INTEGER NOT NULL,
+    start_byte INTEGER NOT NULL,  -- the passage is the file's bytes [start_byte, end_byte)
+    end_byte   INTEGER NOT NULL,
     head       TEXT NOT NULL,     -- searched beside the text: title, name, tags, headings
     text       TEXT NOT NULL,
     context    TEXT NOT NULL,     -- what the model reads before the text: title, headings
-    grams      TEXT NOT NULL,     -- forms the tokenizer cannot make: CJK bigrams, identifier parts
+    cjk        TEXT NOT NULL,     -- CJK as pairs of characters: words.py; mostly ''
+    parts      TEXT NOT NULL,     -- parts of identifiers, NFKC forms of words; mostly ''
     hash       BLOB NOT NULL      -- of the text that is embedded; the key into `vector`
 );
 CREATE INDEX chunk_by_memory ON chunk (memory_id, ordinal);
@@ -76,18 +85,20 @@ CREATE INDEX chunk_by_hash ON chunk (hash);
 
 -- Full text over chunks, which hold the content themselves.
 CREATE VIRTUAL TABLE chunk_text USING fts5 (
-    head, text, grams,
+    head, text, cjk, parts,
     content = 'chunk', content_rowid = 'id', tokenize = 'porter unicode61'
 );
+-- A word in the title, name, tags or headings says more of what a passage is about.
+INSERT INTO chunk_text (chunk_text, rank) VALUES ('rank', 'bm25(2.0, 1.0, 1.0, 1.0)');
 
 -- They keep the full text in step with `chunk`, also when a memory's deletion cascades.
 CREATE TRIGGER chunk_added AFTER INSERT ON chunk BEGIN
-    INSERT INTO chunk_text (rowid, head, text, grams)
-    VALUES (new.id, new.head, new.text, new.grams);
+    INSERT INTO chunk_text (rowid, head, text, cjk, parts)
+    VALUES (new.id, new.head, new.text, new.cjk, new.parts);
 END;
 CREATE TRIGGER chunk_removed AFTER DELETE ON chunk BEGIN
-    INSERT INTO chunk_text (chunk_text, rowid, head, text, grams)
-    VALUES ('delete', old.id, old.head, old.text, old.grams);
+    INSERT INTO chunk_text (chunk_text, rowid, head, text, cjk, parts)
+    VALUES ('delete', old.id, old.head, old.text, old.cjk, old.parts);
 END;
 
 -- Embeddings by content: they outlive renames and rebuilt rows.

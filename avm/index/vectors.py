@@ -74,9 +74,15 @@ class VectorTable:
         self._matrix: Any = None
 
     def nearest(
-        self, connection: sqlite3.Connection, query: bytes, where: Filter, limit: int
-    ) -> list[tuple[int, float]]:
-        """(chunk id, cosine) of the `limit` passages nearest to `query` (float32 bytes, length 1).
+        self,
+        connection: sqlite3.Connection,
+        query: bytes,
+        where: Filter,
+        limit: int,
+        also: Sequence[int] = (),
+    ) -> dict[int, float]:
+        """The cosine by chunk id of the `limit` passages nearest to `query` (float32 bytes, length
+        1), and of those of `also` that have a vector.
 
         Only passages that `where` lets through are ranked at all.
         """
@@ -85,11 +91,13 @@ class VectorTable:
         self._load(connection)
         allowed = self._allowed(connection, where)
         if not allowed:
-            return []
+            return {}
         target = numpy.frombuffer(query, dtype="<f4")
         scores = self._matrix[[row for _, row in allowed]] @ target
         order = numpy.argsort(-scores, kind="stable")[:limit]
-        return [(allowed[i][0], float(scores[i])) for i in order]
+        wanted = set(also)
+        chosen = [*order, *(i for i, (chunk, _) in enumerate(allowed) if chunk in wanted)]
+        return {allowed[i][0]: float(scores[i]) for i in chosen}
 
     def _allowed(self, connection: sqlite3.Connection, where: Filter) -> list[tuple[int, int]]:
         condition, values = where.sql()

@@ -86,12 +86,15 @@ class Keeper:
         return now - quiet_since < self._idle_seconds
 
     def _barrier(self, _: Mapping[str, Any], reply: Reply) -> None:
+        def answer(problem: str | None) -> None:
+            if self._store.index.private:  # nobody else sees what this process has in memory
+                problem = self._store.index.notice
+            reply({"error": problem} if problem else {"ok": True})
+
         if self._sequencer.is_fresh():
-            reply({"ok": True})
-            return
-        self._sequencer.request(
-            lambda problem: reply({"error": problem} if problem else {"ok": True})
-        )
+            answer(None)
+        else:
+            self._sequencer.request(answer)
 
     def _stop(self, _: Mapping[str, Any], reply: Reply) -> None:
         reply({"ok": True})

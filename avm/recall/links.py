@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from avm.base import paths
+from avm.index.extract import link_name
 from avm.index.index import Index
 from avm.index.text import Filter
 
@@ -11,31 +12,33 @@ class Resolver:
     """Resolves links among the memories that one viewer may see now."""
 
     def __init__(self, index: Index, where: Filter) -> None:
-        visible = [row.path for row in index.list_memories(where)]
-        self._paths = {path.casefold(): path for path in visible}
-        self._names: dict[str, list[str]] = {}
-        for path in visible:
-            self._names.setdefault(paths.stem_of(path).casefold(), []).append(path)
-        seen = set(visible)
-        self._aliases: dict[str, list[str]] = {}
-        for alias, path in index.aliases():
-            if path in seen:
-                self._aliases.setdefault(alias.casefold(), []).append(path)
+        self._index = index
+        self._where = where
+        self._called: dict[str, list[tuple[str, str, str]]] = {}
 
     def resolve(self, target: str, source: str) -> str | None:
         """The memory that `target`, written in `source`, points at; None if there is none."""
         wanted = target.strip().lstrip("/").casefold()
         folder = paths.parent(source)
+        called = self._by_name(link_name(target))
+        named = [path for path, kind, _ in called if kind == "name"]
+        by_path = {path.casefold(): path for path in named}
         for path in (wanted, f"{folder}/{wanted}".casefold() if folder else wanted):
             for name in (path, f"{path}.md"):
-                if name in self._paths:
-                    return self._paths[name]
-        stem = paths.stem_of(wanted)
-        named = self._names.get(stem, [])
+                if name in by_path:
+                    return by_path[name]
         if "/" in wanted:
             tail = "/" + wanted.removesuffix(".md") + ".md"
             named = [path for path in named if ("/" + path.casefold()).endswith(tail)]
-        return _nearest(named, folder) or _nearest(self._aliases.get(wanted, []), folder)
+        aliased = [
+            path for path, kind, alias in called if kind == "alias" and alias.casefold() == wanted
+        ]
+        return _nearest(named, folder) or _nearest(aliased, folder)
+
+    def _by_name(self, name: str) -> list[tuple[str, str, str]]:
+        if name not in self._called:
+            self._called[name] = self._index.called(name, self._where)
+        return self._called[name]
 
 
 def _nearest(found: list[str], folder: str) -> str | None:

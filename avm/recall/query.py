@@ -1,15 +1,30 @@
-"""A question in a person's or an agent's words, made into what the index looks for. Pure."""
+"""A question in a person's or an agent's words, made into what the index looks for. Pure.
+
+The language is in docs/search.md. What does not parse is words: there are no errors.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 
-from avm.index.extract import cjk_runs
-from avm.index.text import Words
+from avm.base.errors import UsageError
+from avm.base.paths import is_agent_name
+from avm.base.times import parse_duration, parse_moment
+from avm.index.text import NO_WORDS, Condition, Filter, Term, Words
+from avm.index.words import cjk_runs, normal, without_cjk
 
-_WORD = re.compile(r"[^\W_]+(?:[.'’_-][^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+(?:(?:[.'’_-]|::)[^\W_]+)*")
+#: A quoted phrase with what stands before it, or whatever else is between blanks.
+_ITEM = re.compile(r'[^\s"]*"[^"]*"(?!\S)|\S+')
+KEYS = ("tag", "path", "agent", "since", "before", "importance")
+_ASKED = re.compile(
+    r"(?P<not>-(?=[\w\"]))?"
+    rf"(?:(?P<key>{'|'.join(KEYS)})(?P<how>:|[<>]=?|=))?"
+    r'(?:"(?P<phrase>[^"]+)"|(?P<plain>[^\s"]+))'
+)
 #: Words so common that they tell nothing of what is asked: articles, pronouns, auxiliaries,
 #: prepositions, question words. A query of nothing else is asked as it is.
 _STOP_WORDS = frozenset(
@@ -19,27 +34,114 @@ _STOP_WORDS = frozenset(
     whose why will with would you your""".split()  # noqa: SIM905 (a list of 80 lines reads worse)
 )
 _MOST_WORDS = 64
+_MOST_CONDITIONS = 32
 
 
 @dataclass(frozen=True)
 class Query:
-    """`text` as asked, NFC; `words` is what full text looks for. Falsy if there is nothing."""
+    """A question taken apart. Falsy if there are no words to look for.
+
+    `text` is as asked, NFC; `question` that without filters, for the model. `words` is what full
+    text looks for, `without` what a memory must not hold.
+    """
 
     text: str
+    question: str
     words: Words
+    conditions: tuple[Condition, ...] = ()
+    without: Words = NO_WORDS
 
     def __bool__(self) -> bool:
-        return bool(self.words.words or self.words.cjk)
+        return bool(self.words)
+
+    @property
+    def only_filters(self) -> bool:
+        """Whether it says which memories, and not what is looked for in them."""
+        return not self.words and any(not condition.negated for condition in self.conditions)
+
+    def narrow(self, where: Filter) -> Filter:
+        """`where` and what is asked for besides."""
+        return where.asking(self.conditions, self.without)
 
 
-def parse(text: str) -> Query:
-    """Read a question. Never raises: whatever is no word is passed over."""
-    text = unicodedata.normalize("NFC", text.replace("\0", " ")).strip()
-    runs = cjk_runs(text)
-    rest = text
-    for run in runs:
-        rest = rest.replace(run, " ")
-    words = list(dict.fromkeys(word.casefold() for word in _WORD.findall(rest)))
-    telling = [word for word in words if word not in _STOP_WORDS]
-    chosen = telling or ([] if runs else words)
-    return Query(text, Words(tuple(chosen[:_MOST_WORDS]), tuple(dict.fromkeys(runs))[:_MOST_WORDS]))
+def parse(text: str, now: float = 0.0, zone: tzinfo | None = UTC) -> Query:
+    """Read a question; never raises. `now`: seconds since the epoch, what `since:7d` counts from;
+    dates without a zone are in `zone`, None for the process's own."""
+    text = text.replace("\0", " ").encode("utf-8", "replace").decode()
+    text = unicodedata.normalize("NFC", text).strip()
+    asked: list[str] = []
+    terms: list[Term] = []
+    without: list[Term] = []
+    conditions: list[Condition] = []
+    for item in _ITEM.findall(text):
+        found = _ASKED.fullmatch(item)
+        phrase = found and found["phrase"]
+        if found and found["key"] and len(conditions) < _MOST_CONDITIONS:
+            condition = _condition(found, now, zone)
+            if condition:
+                conditions.append(condition)
+                continue
+        if found and found["not"] and not found["key"]:
+            without += [Term(phrase)] if phrase else _terms(found["plain"])
+            continue
+        asked.append(item)
+        if found and phrase and not found["key"] and _WORD.search(phrase):
+            terms.append(Term(phrase))
+        else:
+            terms += _terms(item)
+    return Query(
+        text,
+        " ".join(asked),
+        Words(_telling(terms)),
+        tuple(dict.fromkeys(conditions)),
+        Words(tuple(dict.fromkeys(without))[:_MOST_WORDS]),
+    )
+
+
+def _terms(text: str) -> list[Term]:
+    """The words of a text, and its runs of CJK."""
+    text = normal(text)
+    words = [Term(word) for word in _WORD.findall(without_cjk(text))]
+    return words + [Term(run) for run in cjk_runs(text)]
+
+
+def _telling(terms: list[Term]) -> tuple[Term, ...]:
+    """Each term once, without stop words if there is anything else."""
+    once: dict[str, Term] = {}
+    for term in terms:
+        once.setdefault(term.text.casefold(), term)
+    telling = [term for word, term in once.items() if word not in _STOP_WORDS]
+    return tuple((telling or list(once.values()))[:_MOST_WORDS])
+
+
+def _condition(found: re.Match[str], now: float, zone: tzinfo | None) -> Condition | None:
+    """What `key:value` asks for; None if it is none: a date that is no date, another sign."""
+    key, how, negated = found["key"], found["how"], bool(found["not"])
+    value = (found["phrase"] or found["plain"]).strip()
+    if key == "importance":
+        compare = "=" if how == ":" else how
+        try:
+            number = float(value)
+        except ValueError:
+            return None
+        return Condition(key + compare, number, negated) if 0.0 <= number <= 1.0 else None
+    if how != ":" or not value:
+        return None
+    if key == "tag":
+        tag = value.lstrip("#").casefold()
+        return Condition(key, tag, negated) if tag else None
+    if key == "agent":
+        return Condition(key, value.lower(), negated) if is_agent_name(value.lower()) else None
+    if key == "path":
+        return Condition(key, value.strip("/"), negated)
+    moment = _moment(value, now, zone)
+    return None if moment is None else Condition(key, moment, negated)
+
+
+def _moment(text: str, now: float, zone: tzinfo | None) -> float | None:
+    """When `7d` (so long ago) or a date is; None for what is neither."""
+    try:
+        moment = parse_moment(text, now, zone, end_of_day=False)
+        return now - parse_duration(text).total_seconds() if moment is None else moment
+    except UsageError:
+        return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from avm.base.errors import UsageError
 from avm.base.memory_file import DEFAULT_IMPORTANCE
@@ -21,7 +22,7 @@ TEXT_WEIGHT, VECTOR_WEIGHT = 0.4, 0.6
 MIN_COSINE = 0.15
 #: Days in which what is new about a memory halves.
 HALF_LIFE_DAYS = 90.0
-_SECONDS_A_DAY = 86_400
+SECONDS_A_DAY = 86_400
 #: Under RECENCY and IMPORTANCE a memory is a match if it is this relevant, of the best's 1.
 _MATCH_SHARE = 0.3
 
@@ -88,7 +89,12 @@ def relevance(evidence: Evidence, scale: Scale, *, vectors: bool) -> float:
 
 def age_days(changed: float, now: float) -> int:
     """Whole days since `changed` (seconds since the epoch); the future counts as today."""
-    return max(0, math.floor(now / _SECONDS_A_DAY) - math.floor(changed / _SECONDS_A_DAY))
+    return max(0, day_of(now) - day_of(changed))
+
+
+def day_of(instant: float) -> int:
+    """The day, in days since the epoch, UTC."""
+    return int(instant // SECONDS_A_DAY)
 
 
 def importance_factor(importance: float | None) -> float:
@@ -101,19 +107,30 @@ def recency_factor(days: int) -> float:
     return 0.85 + 0.3 * math.exp2(-days / HALF_LIFE_DAYS)
 
 
+@lru_cache(4096)
+def weight(importance: float | None, days: int) -> float:
+    """What a memory's importance and recency make of its relevance."""
+    return importance_factor(importance) * recency_factor(days)
+
+
+def balanced(relevant: float, weight: float) -> float:
+    """The score under BALANCED, rounded to 1e-6 so that every machine orders alike."""
+    return round(relevant * weight, 6)
+
+
 def score(strategy: ScoringStrategy, relevant: float, importance: float | None, days: int) -> float:
     """A score, larger is better, rounded to 1e-6 so that every machine orders alike.
 
     BALANCED is relevance × importance × recency. RECENCY and IMPORTANCE order what matches by that
     property; relevance breaks ties, and what hardly matches comes after.
     """
-    balanced = relevant * importance_factor(importance) * recency_factor(days)
+    value = balanced(relevant, weight(importance, days))
     if strategy is ScoringStrategy.BALANCED:
-        return round(balanced, 6)
+        return value
     if relevant < _MATCH_SHARE:
-        return round(balanced * 0.1, 6)
+        return round(value * 0.1, 6)
     if strategy is ScoringStrategy.RECENCY:
         key = math.exp2(-days / HALF_LIFE_DAYS)
     else:
         key = DEFAULT_IMPORTANCE if importance is None else importance
-    return round(1.0 + key + 0.001 * balanced, 6)
+    return round(1.0 + key + 0.001 * value, 6)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from avm.recall.query import parse
+from avm.index.text import Words
 
 _WIDTH = 160
 
 
-def snippet(text: str, query: str) -> str:
-    """The line of `text` that holds the most words of `query`, cut to about 160 characters."""
-    words = parse(query).words
-    wanted = [word.casefold() for word in (*words.words, *words.cjk)]
-    lines = [" ".join(line.split()) for line in text.splitlines()]
-    lines = [line for line in lines if line.strip("#-*`~>| ")]
+def snippet(text: str, words: Words) -> str:
+    """The line of `text` that holds the most of `words`, cut to about 160 characters."""
+    wanted = [term.text.casefold() for term in words.terms]
+    lines = [line for line in text.splitlines() if line.strip("#-*`~>| \t")]
     if not lines:
         return ""
-    best = max(lines, key=lambda line: sum(word in line.casefold() for word in wanted))
+    best = lines[0]
+    if len(lines) > 1:
+        best = max(lines, key=lambda line: _held(line.casefold(), wanted))
+    best = " ".join(best.split())
     if len(best) <= _WIDTH:
         return best
     places = [at for word in wanted if (at := best.casefold().find(word)) >= 0]
     start = max(0, min(places, default=0) - _WIDTH // 3)
     end = start + _WIDTH
     return ("…" if start else "") + best[start:end].strip() + ("…" if end < len(best) else "")
+
+
+def _held(line: str, wanted: list[str]) -> int:
+    return sum([word in line for word in wanted])

@@ -18,11 +18,13 @@ import click
 import pytest
 from conftest import ROOT, needs_fuse, run_avm
 
+from avm import AVM
 from avm.base import config
 from avm.base.errors import AVMError
 from avm.cli import VERBS, cli
 from avm.cli.doctor import CHECKS
 from avm.overlay.nodes import NODES
+from avm.recall.query import KEYS
 
 sys.path.insert(0, str(ROOT / "tests" / "tools"))
 import make_docs
@@ -212,6 +214,25 @@ def test_every_node_has_a_golden_example() -> None:
     asked = " ".join(command for command, _ in GOLDEN)
     for node in NODES:
         assert re.search(rf":{node.name}\b", asked), node.name
+
+
+# Queries
+
+
+@pytest.mark.parametrize(
+    ("example", "found"), [row[2:] for row in rows(read("search.md"))], ids=lambda cell: cell
+)
+def test_an_example_of_a_query_finds_what_it_says(
+    sample: Path, monkeypatch: pytest.MonkeyPatch, example: str, found: str
+) -> None:
+    monkeypatch.setenv("AVM_CLOCK", make_docs.NOW)
+    with AVM(sample, semantic="off") as avm:
+        assert avm.search(example.strip("`"))[0].path == found.strip("`")
+
+
+def test_every_filter_is_documented() -> None:
+    forms = " ".join(row[0] for row in rows(read("search.md")))
+    assert all(key in forms for key in KEYS)
 
 
 # README and links

@@ -89,9 +89,10 @@ def rows(index: Path) -> dict[str, list[Any]]:
         "memory": "SELECT path, hash, mtime_ns, ctime_ns, size, inode, title, importance, created,"
         " expires, ttl, agent, pinned, problems, changed, ends FROM memory_at ORDER BY path",
         "tag": "SELECT path, tag FROM tag JOIN memory m ON m.id = memory_id ORDER BY path, tag",
-        "link": "SELECT path, kind, target FROM link JOIN memory m ON m.id = memory_id"
+        "link": "SELECT path, kind, target, name FROM link JOIN memory m ON m.id = memory_id"
         " ORDER BY path, kind, target",
-        "chunk": "SELECT path, ordinal, first_line, last_line, head, text, context, grams,"
+        "chunk": "SELECT path, ordinal, first_line, last_line, start_byte, end_byte, head, text,"
+        " context, cjk, parts,"
         " hex(chunk.hash) FROM chunk JOIN memory m ON m.id = memory_id ORDER BY path, ordinal",
         "history": "SELECT * FROM history ORDER BY path",
         "head": "SELECT value FROM fact WHERE name = 'head'",

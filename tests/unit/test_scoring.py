@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avm.base.errors import UsageError
-from avm.recall.query import parse
 from avm.recall.scoring import (
     Evidence,
     Scale,
@@ -67,15 +66,3 @@ def test_strategy_names() -> None:
     assert ScoringStrategy.of("Recency") is ScoringStrategy.RECENCY
     with pytest.raises(UsageError, match="use one of recency, importance, balanced"):
         ScoringStrategy.of("loud")
-
-
-@given(st.text(max_size=80))
-def test_any_question_parses(text: str) -> None:
-    expression = parse(text).words.match_expression()
-    assert expression.count('"') % 2 == 0
-
-
-def test_stop_words_go_unless_there_is_nothing_else() -> None:
-    assert parse("what is the NVDA risk?").words.words == ("nvda", "risk")
-    assert parse("to be or not to be").words.words == ("to", "be", "or", "not")
-    assert parse("关于 记忆 of").words.cjk == ("关于", "记忆")

@@ -1,0 +1,292 @@
+"""Full-text search: the passages that match best by BM25, in bounded time.
+
+FTS5 ranks every passage that holds any of the words: at 100,000 passages five common words take
+200 ms. So where the words are in more than `_MOST_RANKED` passages, only some are ranked, with the
+statistics of the whole index all the same:
+
+- those that hold one of the rarest words, as many words as fit into the bound: what a rare word is
+  in comes out as it would if all were ranked;
+- unless these fill the answer with better scores than common words can give: those that hold
+  the most of the common words, all of them before all but one, and so on; the newest first.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from avm.index.apply import generation
+from avm.index.text import Filter, Words
+
+#: Ranking takes some 2 µs a passage.
+_MOST_RANKED = 4_000
+#: Passages without a rare word that are ranked.
+_MOST_COMMON = 1_500
+#: Common words of which the most are looked for together.
+_COMBINED = 5
+#: The most that a word gives a passage in BM25, as a multiple of its IDF: k1 + 1, for a word that
+#: is all over a short passage. Half of that is what good passages get.
+_LIKELY_SHARE = 1.4
+#: An answer's places that must be right for the search to end early.
+_TOP = 10
+
+
+class TextHit(NamedTuple):
+    """A passage and its memory; `score` is BM25, larger is better, 0.0 where no word found it."""
+
+    chunk_id: int
+    score: float
+    memory_id: int
+    ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """A term and in how many passages it is, exact up to `_MOST_RANKED`."""
+
+    expression: str
+    count: int
+
+
+_JOINED = " CROSS JOIN chunk AS c ON c.id = found.id CROSS JOIN memory AS m ON m.id = c.memory_id"
+
+
+class FullText:
+    """Searches one index; keeps how common words are until the index changes."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._generation = -1
+
+    def search(
+        self, connection: sqlite3.Connection, words: Words, where: Filter, limit: int
+    ) -> list[TextHit]:
+        """The best `limit` passages for `words`, best first; [] for no words."""
+        terms = list(dict.fromkeys(words.expressions()))
+        if not terms:
+            return []
+        first, last = _bounds(connection)
+        size = last - first + 1
+        if size > _MOST_RANKED:
+            now = generation(connection)
+            if now != self._generation:
+                self._counts, self._generation = {}, now
+            counted = [_Common(term, self._count(connection, term, first, size)) for term in terms]
+            if sum(term.count for term in counted) > _MOST_RANKED:
+                return _Bounded(connection, where, limit, size).search(counted)
+        return ranked(connection, " OR ".join(terms), where, limit)
+
+    def _count(self, connection: sqlite3.Connection, term: str, first: int, size: int) -> int:
+        """In how many passages `term` is: exact if rare, else from how far apart they are."""
+        known = self._counts.get(term)
+        if known is None:
+            found, reached = connection.execute(
+                "SELECT COUNT(*), MAX(id) FROM"
+                " (SELECT rowid AS id FROM chunk_text WHERE chunk_text MATCH ? LIMIT ?)",
+                (term, _MOST_RANKED + 1),
+            ).fetchone()
+            known = found
+            if found > _MOST_RANKED:
+                known = max(found, round(found * size / (reached - first + 1)))
+            self._counts[term] = known
+        return known
+
+
+def ranked(
+    connection: sqlite3.Connection, expression: str, where: Filter, limit: int, since: int = 0
+) -> list[TextHit]:
+    """The best `limit` of all passages that match an FTS5 expression and pass the filter, from the
+    id `since` on."""
+    condition, values = where.sql()
+    # Each is ranked once and sorted (`ORDER BY rank` ranks again what it yields). LIMIT keeps the
+    # inner query one of its own, whose order the joins follow: they end with the outer limit.
+    rows = _plain(connection).execute(
+        "SELECT found.id, -found.score, c.memory_id, c.ordinal FROM (SELECT rowid AS id, rank AS"
+        " score FROM chunk_text WHERE chunk_text MATCH ? AND rowid >= ?"
+        " ORDER BY +rank LIMIT -1) AS found"
+        f"{_JOINED} WHERE {condition} LIMIT ?",
+        (expression, since, *values, limit),
+    )
+    return list(map(TextHit._make, rows))
+
+
+def hits(
+    connection: sqlite3.Connection, scores: Iterable[tuple[int, float]], where: Filter
+) -> list[TextHit]:
+    """The passages of these (id, score) that pass the filter, in no order."""
+    wanted = dict(scores)
+    rows = _passages(connection, f"c.id IN ({_listed(wanted)})", where)
+    return [hit._replace(score=wanted[hit.chunk_id]) for hit in rows]
+
+
+def openings(
+    connection: sqlite3.Connection, memory_ids: Iterable[int], where: Filter
+) -> list[TextHit]:
+    """The first passages of memories that pass the filter, in no order."""
+    return _passages(connection, f"c.ordinal = 0 AND c.memory_id IN ({_listed(memory_ids)})", where)
+
+
+def _passages(connection: sqlite3.Connection, which: str, where: Filter) -> list[TextHit]:
+    condition, values = where.sql()
+    rows = _plain(connection).execute(
+        "SELECT c.id, 0.0, c.memory_id, c.ordinal FROM chunk AS c CROSS JOIN memory AS m"
+        f" ON m.id = c.memory_id WHERE {which} AND {condition}",
+        values,
+    )
+    return list(map(TextHit._make, rows))
+
+
+class _Bounded:
+    """One search for words that are in too many passages to rank them all."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, where: Filter, limit: int, size: int
+    ) -> None:
+        self._connection = connection
+        self._where = where
+        self._limit = limit
+        self._size = size
+
+    def search(self, terms: Sequence[_Common]) -> list[TextHit]:
+        by_count = sorted(terms, key=lambda term: term.count)
+        rare: list[_Common] = []
+        budget = _MOST_RANKED
+        while by_count and by_count[0].count <= budget:
+            budget -= by_count[0].count
+            rare.append(by_count.pop(0))
+        # FTS5 takes a word of more than half of all passages to tell nothing.
+        telling = [term for term in by_count if 2 * term.count < self._size]
+        common = telling or by_count
+        found: dict[int, TextHit] = {}
+        if rare:
+            expression = _any(rare)
+            found = self._ranked(expression)
+            if telling:
+                found.update(self._ranked(f"({expression}) AND ({_any(telling)})"))
+        if self._worth_more(found, common):
+            found = {**self._with_common(common, rare), **found}
+        best = sorted(found.values(), key=lambda hit: (-hit.score, hit.chunk_id))
+        return best[: self._limit]
+
+    def _ranked(self, expression: str, since: int = 0) -> dict[int, TextHit]:
+        rows = ranked(self._connection, expression, self._where, 2 * self._limit, since)
+        return {hit.chunk_id: hit for hit in rows}
+
+    def _worth_more(self, found: dict[int, TextHit], common: Sequence[_Common]) -> bool:
+        """Whether a passage without any rare word may stand among the best."""
+        if len(found) < _TOP:
+            return True
+        tenth = sorted((hit.score for hit in found.values()), reverse=True)[_TOP - 1]
+        return tenth < _LIKELY_SHARE * sum(self._idf(term.count) for term in common)
+
+    def _idf(self, count: int) -> float:
+        return max(0.0, math.log((self._size - count + 0.5) / (count + 0.5)))
+
+    def _with_common(
+        self, common: Sequence[_Common], rare: Sequence[_Common]
+    ) -> dict[int, TextHit]:
+        """Passages that hold the most of the common words, the newest first."""
+        condition, values = self._where.sql()
+        most = _MOST_COMMON
+        if not self._where.lets_all_through:
+            rows = self._connection.execute(
+                "SELECT c.id FROM memory AS m JOIN chunk AS c ON c.memory_id = m.id"
+                f" WHERE {condition} LIMIT ?",
+                (*values, _MOST_RANKED + 1),
+            )
+            allowed = [row[0] for row in rows]
+            if len(allowed) <= _MOST_RANKED:
+                return self._of(allowed, [*common, *rare])
+            most //= 4  # as many again are looked at as do not pass the filter
+        chosen: dict[int, None] = {}
+        terms = [term.expression for term in common[:_COMBINED]]
+        least = self._expected(common[:_COMBINED])
+        for held in range(least, 0, -1):
+            levels = [_at_least(held, terms)]
+            if held == 1:
+                levels.insert(0, f"head : ({' OR '.join(terms)})")
+            for expression in levels:
+                rows = self._connection.execute(
+                    "SELECT found.id FROM (SELECT rowid AS id FROM chunk_text"
+                    " WHERE chunk_text MATCH ? ORDER BY rowid DESC LIMIT -1) AS found"
+                    f"{_JOINED} WHERE {condition} LIMIT ?",
+                    (expression, *values, most),
+                )
+                chosen.update((row[0], None) for row in rows)
+            least = held
+            if len(chosen) >= self._limit:
+                break
+        return self._of(list(chosen), [*common, *rare], len(terms) - least)
+
+    def _expected(self, common: Sequence[_Common]) -> int:
+        """How many of the words are together in enough passages, if they are independent; at least
+        one."""
+        chances = [1.0]  # that a passage holds 0, 1, 2, … of them
+        for term in common:
+            share = min(1.0, term.count / self._size)
+            chances = [
+                before * (1 - share) + above * share
+                for before, above in zip([*chances, 0.0], [0.0, *chances], strict=True)
+            ]
+        for least in range(len(common), 1, -1):
+            if sum(chances[least:]) * self._size >= self._limit / 2:
+                return least
+        return 1
+
+    def _of(
+        self, ids: Sequence[int], terms: Sequence[_Common], missing: int | None = None
+    ) -> dict[int, TextHit]:
+        """The best of these passages; `missing`: how many of the first terms they may lack."""
+        if not ids:
+            return {}
+        rows = self._connection.execute(
+            "SELECT rowid, -rank FROM chunk_text WHERE chunk_text MATCH ? AND rowid >= ?"
+            f" AND +rowid IN ({_listed(ids)})",
+            (_groups(terms, missing), min(ids)),
+        )
+        best = sorted(((row[1], row[0]) for row in rows), reverse=True)[: self._limit]
+        scores = [(id, score) for score, id in best]
+        return {hit.chunk_id: hit for hit in hits(self._connection, scores, self._where)}
+
+
+def _at_least(least: int, terms: list[str]) -> str:
+    """The expression that `least` of the terms are there."""
+    if least in (1, len(terms)):
+        return "(" + (" OR " if least == 1 else " AND ").join(terms) + ")"
+    first, *others = terms
+    return f"(({first} AND {_at_least(least - 1, others)}) OR {_at_least(least, others)})"
+
+
+def _groups(terms: Sequence[_Common], missing: int | None) -> str:
+    """An expression that has each term once, so that it ranks, and matches what lacks `missing` of
+    the first: of each group of one more there is one. It passes by much that has too few."""
+    combined = min(len(terms), _COMBINED)
+    count = 1 if missing is None else max(1, combined // (missing + 1))
+    groups: list[list[_Common]] = [list(terms[start:combined:count]) for start in range(count)]
+    groups[-1] += terms[combined:]
+    return " AND ".join(f"({_any(group)})" for group in groups)
+
+
+def _any(terms: Iterable[_Common]) -> str:
+    return " OR ".join(term.expression for term in terms)
+
+
+def _bounds(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The least and the greatest id of a passage; (0, -1) if there is none."""
+    row = connection.execute("SELECT (SELECT MIN(id) FROM chunk), (SELECT MAX(id) FROM chunk)")
+    first, last = row.fetchone()
+    return (0, -1) if first is None else (first, last)
+
+
+def _listed(ids: Iterable[int]) -> str:
+    return ", ".join(map(str, map(int, ids)))
+
+
+def _plain(connection: sqlite3.Connection) -> sqlite3.Cursor:
+    """A cursor whose rows are tuples: they are quicker to take apart."""
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    return cursor
