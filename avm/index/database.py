@@ -290,16 +290,22 @@ class Database:
         """Put a new generation in place if, when it is our turn, it is `wanted`."""
         with self._building:
             try:
-                self.file.parent.mkdir(parents=True, exist_ok=True)
-                with locked(self.file.with_suffix(".lock"), timeout=_BUILD_SECONDS):
-                    if wanted():
-                        self._build_next()
-                        self._memory = None
+                try:
+                    self._build_in_turn(wanted)
+                except FileNotFoundError:  # somebody removed the folder meanwhile
+                    self._build_in_turn(wanted)
             except (OSError, sqlite3.DatabaseError, RepositoryError) as err:
                 if self._inode() is None:
                     self._do_without(getattr(err, "strerror", None) or str(err))
                 else:
                     raise IndexDamagedError(f"{self.file.parent}: {err}") from None
+
+    def _build_in_turn(self, wanted: Callable[[], bool]) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self.file.with_suffix(".lock"), timeout=_BUILD_SECONDS):
+            if wanted():
+                self._build_next()
+                self._memory = None
 
     def _build_next(self) -> None:
         old = self.file.resolve()

@@ -19,6 +19,7 @@ from conftest import git, keeper_of, run_avm, wait_for
 from vault_helpers import assert_clean, show
 
 from avm import AVM
+from avm.api import keeper as api_keeper
 from avm.api import open_avm
 from avm.api.keeper import hello, socket_path
 from avm.api.waiting import Waiting
@@ -275,6 +276,7 @@ def test_it_starts_on_demand_and_again_after_a_kill(
         wait_for(lambda: avm.search("afterwards") and avm.store.keeper.barrier(), "another keeper")
         assert status(vault)["pid"] != first  # type: ignore[index]
     assert run_avm("--vault", str(vault.root), "keeper", "stop").stdout == "stopped\n"
+    assert [started.wait(10) is not None for started in api_keeper._started]
 
 
 def test_with_semantic_off_a_library_starts_none(
