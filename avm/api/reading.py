@@ -166,16 +166,11 @@ class Reading(Viewed):
         if not asked.text:
             with index.snapshot():
                 return candidates.standing(index, where, strategy), "importance and recency"
-        vector = self.store.semantic.query_vector(asked.text)
+        semantic = self.store.semantic
+        near = semantic.near(asked.text)
         with index.snapshot():
-            found = candidates.find(index, asked, where, strategy, vector)
-        if not found and vector is None:
-            # No word matches: now the model is worth its wait.
-            vector = self.store.semantic.query_vector(asked.text, patient=True)
-            if vector is not None:
-                with index.snapshot():
-                    found = candidates.find(index, asked, where, strategy, vector)
-        return found, "text+vectors" if vector is not None else "text"
+            found = candidates.find(index, asked, where, strategy, near)
+        return found, "text+vectors" if semantic.why_off is None else "text"
 
 
 def _nothing(text: str) -> str:

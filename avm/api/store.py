@@ -28,7 +28,7 @@ from avm.vault.rescue import set_aside
 from avm.vault.revisions import Revisions
 
 if TYPE_CHECKING:
-    from avm.api.semantic import Semantic
+    from avm.api.semantic import Asks, Semantic
     from avm.index.index import Index
     from avm.vault.background import BackgroundCommitter
     from avm.vault.committer import Committer, Report
@@ -52,6 +52,8 @@ class Store:
         self.config = config
         self.revisions = Revisions(vault)
         self._waiting = waiting
+        #: Who asks the vault's keeper; None where there can be none.
+        self.keeper: Asks | None = None
         self.layout = Layout(vault.root)
         self.allowed = Allowed(vault)
         self._authors = Authors(vault)
@@ -85,7 +87,9 @@ class Store:
             if self._semantic is None:
                 from avm.api.semantic import Semantic
 
-                self._semantic = Semantic(self.vault, self.config, self.index, self._waiting)
+                self._semantic = Semantic(
+                    self.vault, self.config, self.index, self._waiting, lambda: self.keeper
+                )
             return self._semantic
 
     @property

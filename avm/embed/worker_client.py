@@ -36,9 +36,9 @@ class WorkerEmbedder:
     """all-MiniLM-L6-v2 in a worker program of its own. Implements `Embedder`; thread-safe.
 
     `folder` is the model's (`find_model_folder`), `log_file` takes the worker's stderr (None:
-    nowhere), `threads` is what torch may use (None: its choice). `load_limit` and `answer_limit`
-    are seconds after which a worker that loads, or that has one request of at most 16 texts, is
-    taken for hung and killed.
+    nowhere), `threads` is what torch may use (None: its choice), `nice` is added to the worker's
+    niceness. `load_limit` and `answer_limit` are seconds after which a worker that loads, or that
+    has one request of at most 16 texts, is taken for hung and killed.
 
     Nothing is started before `start`, `ready` or `embed`. `close` it, or it ends with the process.
     """
@@ -52,12 +52,14 @@ class WorkerEmbedder:
         *,
         log_file: Path | None = None,
         threads: int | None = None,
+        nice: int = 0,
         load_limit: float = 120.0,
         answer_limit: float = 20.0,
     ) -> None:
         self._folder = folder
         self._log_file = log_file
         self._threads = threads
+        self._nice = nice
         self._load_limit = load_limit
         self._answer_limit = answer_limit
         self._worker: WorkerProcess | None = None
@@ -172,7 +174,9 @@ class WorkerEmbedder:
             if left > 0:
                 raise ModelError(f"{self._problem}; not tried again for {left:.0f} s")
             try:
-                worker = self._worker = WorkerProcess(self._folder, self._log_file, self._threads)
+                worker = self._worker = WorkerProcess(
+                    self._folder, self._log_file, self._threads, self._nice
+                )
             except ModelError as err:
                 self._fail(str(err))
         return worker

@@ -14,7 +14,7 @@ from pathlib import Path
 from avm.base.errors import IndexDamagedError
 
 #: The number of schema.sql and of what the extractors put in it. Another number: build again.
-SCHEMA = 1
+SCHEMA = 2
 _BUSY_SECONDS = 30.0
 
 

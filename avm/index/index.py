@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from avm.base.errors import RepositoryError
 from avm.base.paths import is_utf8
-from avm.index import comparison, vectors
-from avm.index.apply import apply, apply_history, count_up, generation
+from avm.index import comparison
+from avm.index.apply import apply, apply_history, generation
 from avm.index.database import Database, IndexThrownAway
 from avm.index.plan import Known, make_plan
 from avm.index.text import Filter, TextHit, Words, search
+from avm.index.vectors import Vectors
 from avm.vault import history
 from avm.vault.files import Stamp, walk
 from avm.vault.location import Vault
@@ -71,7 +72,7 @@ class Index:
         self._vault = vault
         self._database = Database(vault.index_dir / "index.sqlite")
         self._refreshing = threading.Lock()
-        self._tables: dict[str, vectors.VectorTable] = {}
+        self.vectors = Vectors(self._database, vault.index_dir)
         self.undecodable: tuple[str, ...] = ()
 
     @property
@@ -126,7 +127,7 @@ class Index:
         return list(comparison.faults(self._database, self._vault))
 
     def rebuild(self) -> None:
-        """Throw the index away and build it anew; embeddings are computed again."""
+        """Throw the index away and build it anew; embeddings are found again by content."""
         self._database.discard()
         self.refresh()
 
@@ -146,11 +147,10 @@ class Index:
         return search(self._database.connection, words, where, limit)
 
     def nearest(
-        self, query: bytes, model: str, where: Filter, limit: int
-    ) -> list[tuple[int, float]]:
-        """The (chunk id, cosine) of the passages nearest to `query`, a vector's bytes."""
-        table = self._tables.setdefault(model, vectors.VectorTable(model))
-        return table.nearest(self._database.connection, query, where, limit)
+        self, query: bytes, model: str, where: Filter, limit: int, also: Sequence[int] = ()
+    ) -> dict[int, float]:
+        """Cosine by chunk id of the passages nearest to `query` (float32 bytes), and of `also`."""
+        return self.vectors.nearest(query, model, where, limit, also)
 
     def passages(self, ids: Iterable[int]) -> dict[int, PassageRow]:
         """Passages by id."""
@@ -252,28 +252,7 @@ class Index:
         self, model: str | None = None, where: Filter | None = None
     ) -> tuple[int, int]:
         """(distinct passages with a vector of `model`, None: of any; distinct passages)."""
-        with self._database.watched():
-            return vectors.count(self._database.connection, model, where)
-
-    def has_vectors(self, model: str) -> bool:
-        """Whether any passage has been embedded by `model`."""
-        return bool(self._rows("SELECT 1 FROM vector WHERE model = ? LIMIT 1", (model,)))
-
-    def without_vector(self, model: str, limit: int) -> list[vectors.Missing]:
-        """Up to `limit` passages that `model` has not embedded yet, newest first."""
-        with self._database.watched():
-            return vectors.missing(self._database.connection, model, limit)
-
-    def store_vectors(self, model: str, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        """Keep (content key, float32 bytes) pairs."""
-        with self._database.transaction() as connection:
-            vectors.store(connection, model, pairs)
-
-    def forget_unused_vectors(self) -> None:
-        """Drop the vectors of passages that no file holds any more."""
-        with self._database.transaction() as connection:
-            if vectors.forget_unused(connection):
-                count_up(connection, "vectors")
+        return self.vectors.count(model, where)
 
     def close(self) -> None:
         """Close the database file."""

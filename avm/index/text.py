@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from avm.index.extract import bigrams
 
@@ -22,6 +25,16 @@ class Filter:
     folders: tuple[str, ...] | None
     scope: str
     now: float
+
+    def as_json(self) -> dict[str, Any]:
+        """What `from_json` makes this filter of again, in another process."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Filter:
+        """The filter that `as_json` told of."""
+        folders = value["folders"]
+        return cls(None if folders is None else tuple(folders), value["scope"], value["now"])
 
     def sql(self) -> tuple[str, list[object]]:
         """A condition and its parameters."""

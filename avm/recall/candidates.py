@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from avm.index.index import Index, MemoryRow, PassageRow
@@ -24,12 +25,9 @@ class Candidate:
     score: float
 
 
-@dataclass(frozen=True)
-class QueryVector:
-    """A query as the model `model` sees it: float32 bytes of length 1."""
-
-    data: bytes
-    model: str
+#: Cosines by chunk id of the passages nearest to the question: asked with a filter, how many, and
+#: which chunks besides. None: there are none to be had.
+Near = Callable[[Filter, int, Sequence[int]], Mapping[int, float] | None]
 
 
 def find(
@@ -37,10 +35,10 @@ def find(
     query: Query,
     where: Filter,
     strategy: ScoringStrategy,
-    vector: QueryVector | None,
+    near: Near | None,
 ) -> list[Candidate]:
     """The passages that may answer `query`, best first; superseded memories are left out."""
-    evidence = _evidence(index, query, where, vector)
+    evidence, with_vectors = _evidence(index, query, where, near)
     passages = index.passages(evidence)
     memories = index.memories({passage.memory_id for passage in passages.values()})
     superseded = superseded_paths(index, where)
@@ -50,7 +48,7 @@ def find(
         memory = memories[passage.memory_id]
         if memory.path in superseded:
             continue
-        relevant = scoring.relevance(evidence[chunk_id], scale, vectors=vector is not None)
+        relevant = scoring.relevance(evidence[chunk_id], scale, vectors=with_vectors)
         days = scoring.age_days(memory.changed, where.now)
         value = scoring.score(strategy, relevant, memory.importance, days)
         found.append(Candidate(memory, passage, value))
@@ -91,12 +89,15 @@ def superseded_paths(index: Index, where: Filter) -> set[str]:
 
 
 def _evidence(
-    index: Index, query: Query, where: Filter, vector: QueryVector | None
-) -> dict[int, Evidence]:
+    index: Index, query: Query, where: Filter, near: Near | None
+) -> tuple[dict[int, Evidence], bool]:
+    """What speaks for each passage, and whether embeddings took part."""
     texts = {hit.chunk_id: hit.score for hit in index.search(query.words, where, _DEPTH)}
-    cosines: dict[int, float] = {}
-    if vector is not None:
-        for chunk_id, cosine in index.nearest(vector.data, vector.model, where, _DEPTH):
-            if cosine >= scoring.MIN_COSINE or chunk_id in texts:
-                cosines[chunk_id] = cosine
-    return {i: Evidence(texts.get(i), cosines.get(i)) for i in {**texts, **cosines}}
+    told = near(where, _DEPTH, list(texts)) if near is not None else None
+    cosines = {
+        chunk_id: cosine
+        for chunk_id, cosine in (told or {}).items()
+        if cosine >= scoring.MIN_COSINE or chunk_id in texts
+    }
+    evidence = {i: Evidence(texts.get(i), cosines.get(i)) for i in {**texts, **cosines}}
+    return evidence, told is not None
