@@ -31,12 +31,15 @@ _LOAD_SECONDS = 180.0
 _LOADING = "the model is still loading"
 _FIRST_BACK_OFF, _LAST_BACK_OFF = 1.0, 300.0
 _CACHED_QUERIES = 2_048
+#: A question that gets no vector in time shows that the model hangs if nobody heard of it for so
+#: long; else it is merely busy.
+_SILENT_SECONDS = 2.0
 #: A longer wait is that of somebody who wants the model loaded, and what is new embedded, first.
 _PATIENT_SECONDS = 1.0
 #: The older model answers until the new one has embedded this share of the passages.
 _NEARLY_ALL = 0.98
-#: Added to the niceness of the model's program: a question of 10 ms still takes 20 beside two
-#: programs that want all of two cores, and they hardly notice.
+#: Added to the niceness of the model's program. More makes questions slow on a busy machine, since
+#: the program that embeds is the one that they wait for.
 _NICE = 5
 
 
@@ -85,6 +88,8 @@ class Meaning:
         self._filling: Filling | None = None
         #: Why the model does not work, and whether that is more than a matter of time.
         self._reason, self._failed = _LOADING, False
+        #: When the model last answered anybody; seconds of the monotonic clock.
+        self._heard = 0.0
         self._works = threading.Event()
         self._woken = threading.Event()
         self._stopped = threading.Event()
@@ -178,11 +183,13 @@ class Meaning:
         try:
             (vector,) = embedder.embed([key[1]], timeout=timeout)
         except ModelError as err:
-            # The next question is not to wait in vain: the loop finds out whether it still works.
-            self._reason = short(err)
-            self._works.clear()
-            self._woken.set()
+            if time.monotonic() - self._heard > _SILENT_SECONDS:
+                # The next ones are not to wait in vain; the loop finds out whether it still works.
+                self._reason = short(err)
+                self._works.clear()
+                self._woken.set()
             raise
+        self._heard = time.monotonic()
         with self._guard:
             self._cache[key] = vector
             if len(self._cache) > _CACHED_QUERIES:
@@ -238,17 +245,22 @@ class Meaning:
             self._filling = Filling(self._vectors, embedder)
         if not self._works.is_set():
             embedder.embed(["warm"], timeout=_LOAD_SECONDS)
+            self._heard = time.monotonic()
             self._choose(embedder)
         self._reason, self._failed = "the model does not answer", False
         self._works.set()
-        while not self._stopped.is_set() and self._filling.window(self._stopped.is_set):
+        while not self._interrupted() and self._filling.window(self._interrupted):
+            self._heard = time.monotonic()
             self._choose(embedder)
-            if not self._works.is_set():
-                # A question found it slow: look whether it works before going on.
-                self._woken.set()
-                return
-        self._choose(embedder)
-        self._vectors.compact(embedder.model_id)
+        if not self._interrupted():
+            self._choose(embedder)
+            self._vectors.compact(embedder.model_id)
+
+    def _interrupted(self) -> bool:
+        """Whether to stop between two batches, the last of which was answered."""
+        if self._works.is_set():
+            self._heard = time.monotonic()
+        return self._stopped.is_set() or not self._works.is_set()
 
     def _load(self) -> Embedder:
         if self._current is None:
