@@ -145,6 +145,10 @@ class Semantic:
         report(*vectors.progress(embedder.model_id))
         vectors.compact(embedder.model_id)
 
+    def progress(self) -> tuple[int, int]:
+        """(passages with a vector, passages), as the index was last brought up to date."""
+        return self._index.vectors.progress(MODEL_ID)
+
     def close(self) -> None:
         """End the worker, if this process has one."""
         with self._guard:

@@ -32,6 +32,7 @@ VERBS = (
     "purge",
     "allow",
     "index",
+    "model",
     "doctor",
     "hook",
     "demo",

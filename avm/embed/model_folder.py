@@ -73,16 +73,24 @@ def check_sums(folder: Path) -> None:
     for name, expected in {**OFFICIAL_SUMS, **OPTIONAL_SUMS}.items():
         path = folder / name
         try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except FileNotFoundError:
-            if name in OPTIONAL_SUMS:
-                continue
-            raise ModelError(f"{path} is missing") from None
+            found = sum_of(path)
         except OSError as err:
             raise ModelError(f"{path} cannot be read: {err.strerror}") from err
+        if found is None:
+            if name in OPTIONAL_SUMS:
+                continue
+            raise ModelError(f"{path} is missing")
         if found != expected:
             raise ModelError(f"{path} is not the official file of {MODEL_ID}: sha256 {found}")
+
+
+def sum_of(path: Path) -> str | None:
+    """The sha256 of a file, None if there is none. Raises OSError."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def _missing(folder: Path) -> str | None:
