@@ -54,8 +54,16 @@ def download(
     """
     report = progress or (lambda name, done, total: None)
     for name, expected in OFFICIAL_SUMS.items():
-        if sum_of(target / name) != expected:
+        if _sum_of(target / name) != expected:
             _fetch(f"{endpoint}/{_REPOSITORY}/resolve/{REVISION}/{name}", target, name, report)
+
+
+def _sum_of(path: Path) -> str | None:
+    """The sum of a file, None for one that is not there or cannot be read: it is fetched anew."""
+    try:
+        return sum_of(path)
+    except OSError:
+        return None
 
 
 def _fetch(

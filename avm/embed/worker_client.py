@@ -224,7 +224,8 @@ class WorkerEmbedder:
         assert worker.pending
         number, asked_at = worker.pending
         try:
-            frame = worker.receive(deadline)
+            # However patient the caller is: one that hangs is of no use to the others either.
+            frame = worker.receive(min(deadline, asked_at + self._answer_limit))
             if frame and frame[0].get("id") != number:
                 raise ModelError("the embedding worker sent a malformed frame: wrong id")
         except ModelError as err:

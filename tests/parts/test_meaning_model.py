@@ -98,7 +98,7 @@ def test_a_question_without_a_common_word_finds_it(avm: AVM, meaning: Meaning) -
     answer = meaning.nearest("How do I fix a flat tyre?", everything(), 1, [], 30)
     assert answer.off is None and answer.model == "all-MiniLM-L6-v2"
     ((key, cosine),) = answer.hits
-    assert cosine > 0.4
+    assert cosine > 0.3
     found = avm.store.index.vectors.by_content({key: cosine}, everything(), 1, {})
     assert [p.text for p in avm.store.index.passages(found).values()] == [
         "Repairing a punctured wheel takes ten minutes"
@@ -124,7 +124,7 @@ def test_a_worker_killed_at_work_loses_nothing(
 def test_a_worker_that_hangs_delays_nobody_and_is_replaced(
     avm: AVM, meaning: Meaning, embedder: Lasting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedder, "_answer_limit", 3.0)
+    monkeypatch.setattr(embedder, "_answer_limit", 2.0)
     monkeypatch.setattr(module, "_FIRST_BACK_OFF", 0.05)
     monkeypatch.setattr(module, "_SILENT_SECONDS", 0.0)
     remember(avm, 3)
@@ -138,7 +138,9 @@ def test_a_worker_that_hangs_delays_nobody_and_is_replaced(
     more = [meaning.nearest(f"coffee {n}", everything(), 1, [], 0.9).off for n in range(100)]
     assert None not in more, "it answered while stopped"
     wait_for(lambda: embedder.worker_pid not in (pid, None), "another worker", 60)
-    assert meaning.nearest("coffee", everything(), 1, [], 60).off is None
+    wait_for(
+        lambda: meaning.nearest("coffee", everything(), 1, [], 0.9).off is None, "answers again", 60
+    )
 
 
 def test_a_restart_in_the_middle_embeds_nothing_twice(avm: AVM, embedder: Lasting) -> None:
