@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from avm.api.embedding import INSTALL_HINT
 from avm.api.waiting import Waiting
 from avm.base.config import Config, hub_cache, model_home
-from avm.base.errors import ModelError, RepositoryError
+from avm.base.errors import IndexDamagedError, ModelError, RepositoryError
 from avm.embed.model_folder import MODEL_ID, find_model_folder, semantic_installed
 from avm.vault.location import Vault
 
@@ -244,9 +244,17 @@ class Semantic:
         return partial(self._index.nearest, vector, embedder.model_id)
 
     def _embed_few(self) -> None:
-        embedded, passages = self._index.vectors.progress(MODEL_ID)
-        if 0 < passages - embedded <= WORTH_EMBEDDING:
-            self.embed_missing()
+        from avm.index.database import IndexThrownAway
+
+        try:
+            embedded, passages = self._index.vectors.progress(MODEL_ID)
+            if 0 < passages - embedded <= WORTH_EMBEDDING:
+                self.embed_missing()
+        except IndexThrownAway:
+            raise
+        except IndexDamagedError as err:
+            # A full disk keeps no vectors, and no question from its answer.
+            _log.warning("%s", err)
 
     def _model(self) -> Embedder:
         from avm.embed.worker_client import WorkerEmbedder

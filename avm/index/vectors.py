@@ -22,7 +22,7 @@ from pathlib import Path
 from avm.base.errors import IndexDamagedError
 from avm.index import vector_file
 from avm.index.apply import count_up
-from avm.index.database import Database
+from avm.index.database import Database, IndexThrownAway
 from avm.index.extract import embedded_text
 from avm.index.ranking import Ranking, keys_of, ranked, rows_of
 from avm.index.text import Filter
@@ -72,7 +72,13 @@ class Vectors:
 
     def progress(self, model: str) -> tuple[int, int]:
         """(distinct passages that have a vector of `model`, distinct passages in all)."""
-        self._make_ready(model)
+        try:
+            self._make_ready(model)
+        except IndexThrownAway:
+            raise
+        except IndexDamagedError:
+            # Nothing can be written here; what there is can be counted all the same.
+            return self.count(model, None)
         with self._database.snapshot() as connection:
             total = connection.execute("SELECT COUNT(DISTINCT hash) FROM chunk").fetchone()[0]
             lacking = connection.execute(
