@@ -4,7 +4,6 @@ before it began."""
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -20,7 +19,7 @@ from avm.vault import files
 
 if TYPE_CHECKING:
     from avm.index.index import MemoryRow
-    from avm.recall.candidates import Near, QueryVector, Scored
+    from avm.recall.candidates import Scored
     from avm.recall.explain import Explained
     from avm.recall.query import Query
 
@@ -206,30 +205,11 @@ class Reading(Viewed):
                 by = "recency" if asked.only_filters else "importance and recency"
                 yield _Asked(asked, found, by, "off (no words to look for)")
             return
-        vector = semantic.query_vector(asked.question)
+        near = semantic.near(asked.question)
         with index.snapshot():
-            found = candidates.find(index, asked, where, strategy, self._near(vector))
-            if found or vector is not None:
-                yield self._by_text_and(vector, asked, found)
-                return
-        # No word matches: now the model is worth its wait.
-        vector = semantic.query_vector(asked.question, patient=True)
-        with index.snapshot():
-            if vector is not None:
-                found = candidates.find(index, asked, where, strategy, self._near(vector))
-            yield self._by_text_and(vector, asked, found)
-
-    def _near(self, vector: QueryVector | None) -> Near | None:
-        """Who ranks the passages by meaning; None without a vector."""
-        if vector is None:
-            return None
-        return functools.partial(self.store.index.nearest, vector.data, vector.model)
-
-    def _by_text_and(self, vector: QueryVector | None, asked: Query, found: list[Scored]) -> _Asked:
-        if vector is not None:
-            return _Asked(asked, found, "text+vectors", f"on ({vector.model})")
-        why = self.store.semantic.why_off or "no vector of the question"
-        return _Asked(asked, found, "text", f"off ({why})")
+            found = candidates.find(index, asked, where, strategy, near)
+            off = semantic.why_off
+            yield _Asked(asked, found, "text" if off else "text+vectors", off or "on")
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ class Store:
             if self._semantic is None:
                 from avm.api.semantic import Semantic
 
-                self._semantic = Semantic(self.vault, self.config, self.index, self._waiting)
+                asked = None if self._waiting is Waiting.KEEPER else self.keeper
+                self._semantic = Semantic(self.vault, self.config, self.index, self._waiting, asked)
             return self._semantic
 
     @property

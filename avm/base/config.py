@@ -152,6 +152,24 @@ def hub_cache() -> Path:
     return base / "huggingface" / "hub"
 
 
+def model_home() -> Path:
+    """Where AVM keeps embedding models of its own, a folder each."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("avm")) / "models"
+
+
+def hub_endpoint() -> str:
+    """The address of the Hugging Face hub, or of the mirror that its own variable names."""
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def hub_is_offline() -> bool:
+    """Whether the hub's own variables forbid the network."""
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
+
+
 def mount_registry() -> Path:
     """Where mounts are noted. Raises ConfigError."""
     return runtime_folder() / "mounts"

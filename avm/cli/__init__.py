@@ -33,6 +33,7 @@ VERBS = (
     "allow",
     "index",
     "keeper",
+    "model",
     "doctor",
     "hook",
     "demo",

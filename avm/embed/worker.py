@@ -110,7 +110,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m avm.embed.worker", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--threads", type=int, metavar="N", help="threads; default: torch's choice")
+    parser.add_argument("--nice", type=int, default=0, metavar="N", help="how much to give way")
     options = parser.parse_args(argv)
+    os.nice(options.nice)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     requests, replies = _take_pipes()
     try:

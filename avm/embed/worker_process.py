@@ -29,7 +29,7 @@ class WorkerProcess:
     nobody else holds the pipe, because pipes are not inherited by other children.
     """
 
-    def __init__(self, folder: Path, log_file: Path | None, threads: int | None) -> None:
+    def __init__(self, folder: Path, log_file: Path | None, threads: int | None, nice: int) -> None:
         """Start the program; it loads the model meanwhile. Raises ModelError."""
         command = programs.python_command("avm.embed.worker")
         if not command:
@@ -37,6 +37,8 @@ class WorkerProcess:
         command += ["--model", str(folder.absolute())]
         if threads is not None:
             command += ["--threads", str(threads)]
+        if nice:
+            command += ["--nice", str(nice)]
         log = _open_log(log_file)
         try:
             self._process = subprocess.Popen(

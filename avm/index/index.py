@@ -12,12 +12,13 @@ from typing import NamedTuple, TypeVar, cast
 
 from avm.base.errors import IndexDamagedError
 from avm.base.paths import is_utf8
-from avm.index import comparison, vectors
-from avm.index.apply import count_up, generation
+from avm.index import comparison
+from avm.index.apply import generation
 from avm.index.database import Database, IndexThrownAway
 from avm.index.filler import Filler, Progress
 from avm.index.fulltext import FullText, TextHit, hits, openings
 from avm.index.text import Filter, Words
+from avm.index.vectors import Vectors
 from avm.vault.location import Vault
 from avm.vault.survey import Survey, Walk
 
@@ -90,7 +91,7 @@ class Index:
         self._filler = Filler(vault, self._survey)
         self._database = Database(vault.index_dir, self._filler)
         self._refreshing = threading.Lock()
-        self._tables: dict[str, vectors.VectorTable] = {}
+        self.vectors = Vectors(self._database, vault.index_dir)
         self._full_text = FullText()
         self._kept: tuple[int, dict[Hashable, object]] = (-1, {})
 
@@ -178,7 +179,7 @@ class Index:
     def rebuild(self, progress: Progress | None = None) -> None:
         """Build the index anew and put it in the old one's place when it is complete.
 
-        Embeddings are computed again. Raises IndexDamagedError.
+        Embeddings are found again by content. Raises IndexDamagedError.
         """
         with self._refreshing, self._filler.reporting(progress):
             self._database.rebuild()
@@ -223,10 +224,8 @@ class Index:
     def nearest(
         self, query: bytes, model: str, where: Filter, limit: int, also: Sequence[int] = ()
     ) -> dict[int, float]:
-        """The cosine by chunk id of the `limit` passages nearest to `query`, a vector's bytes, and
-        of those of `also` that have a vector."""
-        table = self._tables.setdefault(model, vectors.VectorTable(model))
-        return table.nearest(self._database.connection, query, where, limit, also)
+        """Cosine by chunk id of the passages nearest to `query` (float32 bytes), and of `also`."""
+        return self.vectors.nearest(query, model, where, limit, also)
 
     def passages(self, ids: Iterable[int]) -> dict[int, tuple[PassageRow, MemoryRow]]:
         """Passages with their memories, by id."""
@@ -365,28 +364,7 @@ class Index:
         self, model: str | None = None, where: Filter | None = None
     ) -> tuple[int, int]:
         """(distinct passages with a vector of `model`, None: of any; distinct passages)."""
-        with self._database.watched():
-            return vectors.count(self._database.connection, model, where)
-
-    def has_vectors(self, model: str) -> bool:
-        """Whether any passage has been embedded by `model`."""
-        return bool(self._rows("SELECT 1 FROM vector WHERE model = ? LIMIT 1", (model,)))
-
-    def without_vector(self, model: str, limit: int) -> list[vectors.Missing]:
-        """Up to `limit` passages that `model` has not embedded yet, newest first."""
-        with self._database.watched():
-            return vectors.missing(self._database.connection, model, limit)
-
-    def store_vectors(self, model: str, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        """Keep (content key, float32 bytes) pairs."""
-        with self._database.transaction() as connection:
-            vectors.store(connection, model, pairs)
-
-    def forget_unused_vectors(self) -> None:
-        """Drop the vectors of passages that no file holds any more."""
-        with self._database.transaction() as connection:
-            if vectors.forget_unused(connection):
-                count_up(connection, "vectors")
+        return self.vectors.count(model, where)
 
     def close(self) -> None:
         """Close the database file."""

@@ -7,7 +7,7 @@
 -- Facts on the whole.
 --   head        the commit up to which `history` was read (hex); absent: none yet
 --   generation  raised by every transaction that changes what a search could answer
---   vectors     raised by every transaction that changes `vector`
+--   to_embed    the model that the queue `to_embed` is for; absent: none yet
 CREATE TABLE fact (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -101,13 +101,30 @@ CREATE TRIGGER chunk_removed AFTER DELETE ON chunk BEGIN
     VALUES ('delete', old.id, old.head, old.text, old.cjk, old.parts);
 END;
 
--- Embeddings by content: they outlive renames and rebuilt rows.
+-- Embeddings by content: they outlive renames and rebuilt rows. The numbers are in a file beside
+-- this one (avm/index/vector_file.py), whose rows never change and carry the same key.
 CREATE TABLE vector (
-    hash  BLOB NOT NULL,
+    hash  BLOB NOT NULL,          -- of the text, as in `chunk`; 16 bytes
     model TEXT NOT NULL,
-    data  BLOB NOT NULL,          -- float32, little-endian, of length 1
+    row   INTEGER NOT NULL,       -- its place in the model's file, from 0
     PRIMARY KEY (hash, model)
 ) WITHOUT ROWID;
+
+-- The file of each model's vectors, in the index's folder.
+CREATE TABLE vector_file (
+    model TEXT PRIMARY KEY,
+    name  TEXT NOT NULL,
+    rows  INTEGER NOT NULL        -- that are whole and on the disk; behind them may be torn ones
+) WITHOUT ROWID;
+
+-- Passages that may lack a vector of the model that the fact `to_embed` names: the queue of the
+-- embedding. One that has a vector after all is dropped when it comes up.
+CREATE TABLE to_embed (
+    chunk_id INTEGER PRIMARY KEY REFERENCES chunk (id) ON DELETE CASCADE
+);
+CREATE TRIGGER chunk_queued AFTER INSERT ON chunk BEGIN
+    INSERT OR IGNORE INTO to_embed VALUES (new.id);
+END;
 
 -- What git knows of a path at `head`.
 CREATE TABLE history (

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from avm.api.store import Store
 from avm.base.errors import AVMError
 from avm.base.keeper_client import Hello
 from avm.keeper.election import lock_path, take_role
+from avm.keeper.meaning import Meaning
 from avm.keeper.sequencer import Sequencer
 from avm.keeper.server import Reply, Server
 from avm.keeper.watcher import Watcher
@@ -34,7 +36,8 @@ class Keeper:
         self._mine = mine
         self._idle_seconds: float = store.config["keeper.idle"].total_seconds()
         self._watcher = Watcher(store.vault)
-        self._sequencer = Sequencer(store.vault, store.index, self._watcher)
+        self._meaning = Meaning(store)
+        self._sequencer = Sequencer(store.vault, store.index, self._watcher, self._meaning.wake)
         self._server = Server(socket_path(store.vault), mine, self._watcher.fd)
         self._committer = BackgroundCommitter(
             store.vault, store.config, store.committer, self._server.held
@@ -45,6 +48,8 @@ class Keeper:
         self._active_at = time.monotonic()
         self._server.quick("barrier", self._barrier)
         self._server.quick("stop", self._stop)
+        self._server.slow("nearest", self._meaning.answer)
+        self._server.slow("embed", self._embed)
         self._server.slow("flush", self._flush)
         self._server.slow("status", self._status)
 
@@ -54,6 +59,7 @@ class Keeper:
             signal.signal(number, lambda *_: self._server.stop())
         self._sequencer.start()
         self._committer.start()
+        self._meaning.start()
         try:
             self._server.run(self._stirred, self._tick)
         finally:
@@ -62,6 +68,7 @@ class Keeper:
     def _end(self) -> None:
         self._server.close()
         self._sequencer.stop()
+        self._meaning.stop()
         self._watcher.close()
         try:
             self._committer.stop()
@@ -80,7 +87,8 @@ class Keeper:
         if self._watcher.gone or _inode(lock_path(self._store.vault)) != self._lock_inode:
             return False  # somebody removed the vault, or the state: others see no keeper now
         now = time.monotonic()
-        if self._server.attached or self._sequencer.rounds != self._rounds:
+        busy = self._server.attached or self._meaning.busy
+        if busy or self._sequencer.rounds != self._rounds:
             self._active_at, self._rounds = now, self._sequencer.rounds
         quiet_since = max(self._active_at, self._server.asked_at)
         return now - quiet_since < self._idle_seconds
@@ -107,6 +115,10 @@ class Keeper:
         report = committer.commit(now=True, journalled=True, held=self._server.held())
         return {"commits": report.commits, "waiting": report.waiting, "blocked": report.blocked}
 
+    def _embed(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        vectors = self._meaning.embed(list(map(str, request["texts"])), float(request["wait"]))
+        return {"vectors": [vector.hex() for vector in vectors]}
+
     def _status(self, _: Mapping[str, Any]) -> dict[str, Any]:
         watcher, sequencer = self._watcher, self._sequencer
         return {
@@ -121,6 +133,7 @@ class Keeper:
             "rounds": sequencer.rounds,
             "scan_seconds": round(sequencer.scan_seconds, 3),
             "problem": sequencer.problem,
+            "meaning": asdict(self._meaning.progress()),
             "rss": _rss(),
         }
 

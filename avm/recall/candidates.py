@@ -23,8 +23,9 @@ _BATCH = 16
 _MOST_WEIGHED = 20_000
 
 #: `near(where, limit, also)`: the cosine by chunk id of the `limit` passages that are nearest to
-#: the query of all that `where` lets through, and of those of `also` that have a vector.
-Near = Callable[[Filter, int, Sequence[int]], Mapping[int, float]]
+#: the query of all that `where` lets through, and of those of `also` that have a vector. None:
+#: meaning takes no part after all.
+Near = Callable[[Filter, int, Sequence[int]], Mapping[int, float] | None]
 
 
 class Scored(NamedTuple):
@@ -62,14 +63,6 @@ class Candidate:
     score: float
 
 
-@dataclass(frozen=True)
-class QueryVector:
-    """A query as the model `model` sees it: float32 bytes of length 1."""
-
-    data: bytes
-    model: str
-
-
 def find(
     index: Index, query: Query, where: Filter, strategy: ScoringStrategy, near: Near | None
 ) -> list[Scored]:
@@ -79,7 +72,7 @@ def find(
     """
     where = query.narrow(where)
     found, cosines = _evidence(index, query, where, near)
-    known = cosines.values()
+    known = (cosines or {}).values()
     best_text = max((hit.score for hit in found), default=0.0)
     scale = Scale(best_text, min(known, default=0.0), max(known, default=0.0))
     memory_ids = {hit.memory_id for hit in found}
@@ -91,7 +84,7 @@ def find(
         path, importance, days, weight = weighed[hit.memory_id]
         if path in superseded:
             continue
-        if near is None:  # the same as below, without its calls: this is most of a search
+        if cosines is None:  # the same as below, without its calls: this is most of a search
             cosine, relevant = None, hit.score / best_text if best_text else 0.0
         else:
             cosine = cosines.get(hit.chunk_id)
@@ -166,15 +159,17 @@ def _weighed(
 
 def _evidence(
     index: Index, query: Query, where: Filter, near: Near | None
-) -> tuple[list[TextHit], dict[int, float]]:
-    """The passages that full text or embeddings name, and the cosines that are known of them."""
+) -> tuple[list[TextHit], dict[int, float] | None]:
+    """The passages that full text or embeddings name, and the cosines that are known of them;
+    None if meaning took no part."""
     hits = index.search(query.words, where, _DEPTH)
-    if near is None:
-        return hits, {}
     texts = {hit.chunk_id for hit in hits}
+    told = near(where, _DEPTH, list(texts)) if near else None
+    if told is None:
+        return hits, None
     cosines = {
         chunk_id: cosine
-        for chunk_id, cosine in near(where, _DEPTH, list(texts)).items()
+        for chunk_id, cosine in told.items()
         if cosine >= scoring.MIN_COSINE or chunk_id in texts
     }
     # Whoever ranked the vectors may have seen another state of the index.
