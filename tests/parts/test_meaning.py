@@ -74,7 +74,7 @@ def paths(avm: AVM, meaning: Meaning, question: str, limit: int = 1) -> list[str
     index = avm.store.index
     found = index.vectors.by_content(dict(answer.hits), everything(), limit, {})
     passages = index.passages(found)
-    return [passages[i].text.strip() for i in sorted(found, key=lambda i: -found[i])]
+    return [passages[i][0].text.strip() for i in sorted(found, key=lambda i: -found[i])]
 
 
 # The keeper's loop
@@ -360,7 +360,7 @@ def wire(avm: AVM, meaning: Meaning) -> Wire:
 
 def semantic(avm: AVM, wire: Wire | None, waiting: Waiting, mode: str = "auto") -> Semantic:
     return Semantic(
-        avm.store.vault, Config({"semantic": mode}), avm.store.index, waiting, lambda: wire
+        avm.store.vault, Config({"semantic": mode}), avm.store.index, waiting, wire
     )
 
 
@@ -370,16 +370,13 @@ def test_everybody_asks_the_keeper(avm: AVM, wire: Wire, waiting: Waiting) -> No
     near = one.near("carrots soup")
     assert near is not None
     index = avm.store.index
-    every = [
-        passage.id
-        for passage in index.passages_of([row.id for row in index.list_memories(everything())])
-    ]
+    every = list(index.passages(range(1, 1_000)))
     with index.snapshot():
         found = near(everything(), 1, every)
     assert one.why_off is None and found is not None
     assert set(found) == set(every)
     best = max(found, key=lambda i: found[i])
-    assert index.passages([best])[best].text.strip() == "a soup of carrots"
+    assert index.passages([best])[best][0].text.strip() == "a soup of carrots"
     assert wire.asked == [("nearest", 0.15)]
     assert one._embedder is None
 
@@ -442,7 +439,7 @@ def test_the_mode_wait_is_patient_with_the_keeper(avm: AVM, wire: Wire) -> None:
     found = near(everything(), 1, [])
     assert found is not None
     (best,) = found
-    assert avm.store.index.passages([best])[best].text.strip() == "plums are late"
+    assert avm.store.index.passages([best])[best][0].text.strip() == "plums are late"
     assert wire.asked == [("nearest", 60.0)]
     mount = semantic(avm, wire, Waiting.MOUNT, "wait")
     near = mount.near("plums")
@@ -451,7 +448,7 @@ def test_the_mode_wait_is_patient_with_the_keeper(avm: AVM, wire: Wire) -> None:
 
 
 def test_recall_says_what_it_was_ranked_by(avm: AVM, wire: Wire) -> None:
-    avm.store._keeper = wire
+    avm.store._semantic = semantic(avm, wire, Waiting.LIBRARY)
     assert avm.recalled("carrots").ranked_by == "text+vectors"
     wire.dead = True
     assert avm.recalled("carrots").ranked_by == "text"

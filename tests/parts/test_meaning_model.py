@@ -100,7 +100,7 @@ def test_a_question_without_a_common_word_finds_it(avm: AVM, meaning: Meaning) -
     ((key, cosine),) = answer.hits
     assert cosine > 0.3
     found = avm.store.index.vectors.by_content({key: cosine}, everything(), 1, {})
-    assert [p.text for p in avm.store.index.passages(found).values()] == [
+    assert [p.text for p, _ in avm.store.index.passages(found).values()] == [
         "Repairing a punctured wheel takes ten minutes"
     ]
 

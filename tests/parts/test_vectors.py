@@ -64,11 +64,12 @@ def files(vault: Vault) -> list[Path]:
 
 def texts(index: Index, found: dict[int, float]) -> list[str]:
     passages = index.passages(found)
-    return [passages[i].text.strip() for i in sorted(found, key=lambda i: -found[i])]
+    return [passages[i][0].text.strip() for i in sorted(found, key=lambda i: -found[i])]
 
 
 def by_hand(index: Index, query: bytes, where: Filter, limit: int) -> list[str]:
-    rows = index.passages_of([row.id for row in index.list_memories(where)])
+    seen = {row.id for row in index.list_memories(where)}
+    rows = [row for row, memory in index.passages(range(1, 10_000)).values() if memory.id in seen]
     scored = sorted(((cosine(query, vector_of(row.text)), row.text) for row in rows), reverse=True)
     return [text.strip() for _, text in scored[:limit]]
 
@@ -90,7 +91,7 @@ def test_the_nearest_are_those_of_filtering_first(
         assert texts(index, found) == by_hand(index, query, where, limit)
         passages = index.passages(found)
         for i, value in found.items():
-            assert value == pytest.approx(cosine(query, vector_of(passages[i].text)), abs=1e-5)
+            assert value == pytest.approx(cosine(query, vector_of(passages[i][0].text)), abs=1e-5)
 
 
 def test_the_chunks_asked_for_besides_are_told_of(vault: Vault, index: Index) -> None:
@@ -103,7 +104,7 @@ def test_the_chunks_asked_for_besides_are_told_of(vault: Vault, index: Index) ->
     everything = index.nearest(query, MODEL, ALL, 100)
     assert len(everything) == 50
     far = sorted(everything, key=lambda i: everything[i])[:5]
-    late = index.passages_of([index.memory("memory/shared/late.md").id])[0].id  # type: ignore[union-attr]
+    late = max(index.passages(range(1, 1_000)))
     found = index.nearest(query, MODEL, ALL, 3, [*far, late, 10**9])
     assert len(found) == 8
     assert {i: found[i] for i in far} == {i: everything[i] for i in far}
