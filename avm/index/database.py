@@ -176,7 +176,7 @@ class Database:
             yield
         except sqlite3.DatabaseError as err:
             inode = getattr(self._local, "inode", None)
-            if not is_damage(err) and not _is_hindrance(err):
+            if not _is_of_file(err):
                 raise
             # Another thread or process may have put another in its place already.
             if inode is not None and inode == self._inode():
@@ -296,6 +296,8 @@ class Database:
                         self._build_next()
                         self._memory = None
             except (OSError, sqlite3.DatabaseError, RepositoryError) as err:
+                if isinstance(err, sqlite3.DatabaseError) and not _is_of_file(err):
+                    raise
                 if self._inode() is None:
                     self._do_without(getattr(err, "strerror", None) or str(err))
                 else:
@@ -370,17 +372,14 @@ class Database:
             self._do_without(err.strerror or str(err))
 
     def _do_without(self, reason: str) -> sqlite3.Connection:
-        """Go on with an index in memory, filled now. Raises IndexDamagedError."""
+        """Go on with an index in memory, filled now."""
         with self._building:
             if self._memory is None:
                 connection = _connected(":memory:")
                 self._keep(connection)
                 memory = Single(connection)
-                try:
-                    _fill(connection, self._builder)
-                    self._builder.catch_up(memory)
-                except sqlite3.DatabaseError as err:
-                    raise IndexDamagedError(f"no index in memory either: {err}") from None
+                _fill(connection, self._builder)
+                self._builder.catch_up(memory)
                 self.notice = f"index in memory: {self.file.parent}: {reason}; {_WRITABLE_HINT}"
                 self._retry_at = time.monotonic() + self._retry_seconds
                 self._memory = memory
@@ -435,7 +434,9 @@ def _fill(connection: sqlite3.Connection, builder: Builder) -> None:
         connection.execute(statement)
     # Nothing that was read from an older generation may pass for what this one says.
     for counter in ("generation", "vectors"):
-        connection.execute("INSERT INTO fact VALUES (?, ?)", (counter, str(time.time_ns())))
+        connection.execute(
+            "INSERT OR REPLACE INTO fact VALUES (?, ?)", (counter, str(time.time_ns()))
+        )
     connection.execute(f"PRAGMA user_version = {SCHEMA}")
     connection.execute("COMMIT")
 
@@ -450,17 +451,17 @@ def _statements(script: str) -> Iterator[str]:
             pending = ""
 
 
-def _is_hindrance(err: sqlite3.Error) -> bool:
-    """Whether the file is sound as far as is known, but cannot be used: no room, no right, busy."""
+def _is_of_file(err: sqlite3.Error) -> bool:
+    """Whether the file is to blame: damaged, or not to be used (no room, no right, busy)."""
     code = getattr(err, "sqlite_errorcode", 0) or 0
-    return code & 0xFF in (
+    return is_damage(err) or code & 0xFF in (
         sqlite3.SQLITE_READONLY,
         sqlite3.SQLITE_CANTOPEN,
         sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_PERM,
-    ) and not is_damage(err)
+    )
 
 
 def is_damage(err: sqlite3.Error) -> bool:

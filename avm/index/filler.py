@@ -15,6 +15,7 @@ from avm.index.build import fill
 from avm.index.database import Target
 from avm.index.plan import Known, make_plan
 from avm.vault import history
+from avm.vault.history import PathHistory
 from avm.vault.location import Vault
 from avm.vault.survey import Survey, Walk
 
@@ -48,6 +49,9 @@ class Filler:
         names = list(found.memories)
         note_undecodable(connection, ("",), found.undecodable)
         fill(connection, self._vault.root, names, self._counting("files", len(names)))
+        head = history.head(self._vault)
+        if head is not None and (entries := self._histories(head, None)) is not None:
+            apply_history(connection, head, entries, whole=True)
 
     def catch_up(self, target: Target) -> None:
         """Make what was filled equal to the files as they are now."""
@@ -89,10 +93,25 @@ class Filler:
         if head is None or head == known:
             return
         grown = known is not None and history.is_ancestor(self._vault, known, head)
-        # A repository too odd to log still has files; they rank by their stamps.
-        with contextlib.suppress(RepositoryError):
-            found = history.path_histories(self._vault, head, known if grown else None)
-            apply_history(target, head, found, whole=not grown)
+        entries = self._histories(head, known if grown else None)
+        if entries is not None:
+            with target.transaction() as connection:
+                apply_history(connection, head, entries, whole=not grown)
+
+    def _histories(self, head: str, known: str | None) -> dict[str, PathHistory | None] | None:
+        """What the commits `known..head` did; None where the repository is too odd to log.
+
+        Its files rank by their stamps then.
+        """
+        try:
+            passed = (lambda: None) if self._progress is None else self._passed(head, known)
+            return history.path_histories(self._vault, head, known, passed)
+        except RepositoryError:
+            return None
+
+    def _passed(self, head: str, known: str | None) -> Callable[[], None]:
+        counting = self._counting("history", history.count(self._vault, head, known))
+        return lambda: counting(1)
 
 
 def _known(target: Target, scope: Collection[str]) -> Iterator[Known]:
