@@ -7,6 +7,7 @@ index holds what the files hold (`Index.check`), and a search finds what a reade
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -254,7 +255,8 @@ class IndexMachine(RuleBasedStateMachine):
         for rel in Survey(self.avm.store.vault).walk().memories:
             parsed = memory_file.parse((self.root / rel).read_bytes())
             expires = parsed.front.expires
-            if word in parsed.body and (expires is None or expires.timestamp() > now):
+            words_of = re.findall(r"\w+", parsed.body)
+            if word in words_of and (expires is None or expires.timestamp() > now):
                 matching.add(rel)
         return matching
 
@@ -262,8 +264,8 @@ class IndexMachine(RuleBasedStateMachine):
 TestIndexMachine = IndexMachine.TestCase
 _DEEP = hypothesis.settings().max_examples > 1_000
 TestIndexMachine.settings = hypothesis.settings(
-    max_examples=300 if _DEEP else 6,
-    stateful_step_count=60 if _DEEP else 20,
+    max_examples=300 if _DEEP else 8,
+    stateful_step_count=60 if _DEEP else 25,
     deadline=None,
     derandomize=not _DEEP,
     suppress_health_check=list(hypothesis.HealthCheck),
