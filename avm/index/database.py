@@ -9,6 +9,7 @@ docs/index.md tells what happens on damage.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import sqlite3
@@ -113,6 +114,9 @@ class Database:
         self._retry_at = 0.0
         self._retry_seconds = _RETRY_SECONDS
         self._marked = False
+        self._serials = itertools.count()
+        #: Transactions of this process: `PRAGMA data_version` does not count a connection's own.
+        self._written = 0
 
     @property
     def private(self) -> bool:
@@ -123,6 +127,17 @@ class Database:
     def version(self) -> int | None:
         """Which generation is in use; it differs when another took its place."""
         return None if self._memory else self._inode()
+
+    @property
+    def mark(self) -> tuple[object, ...] | None:
+        """What stays the same for this thread as long as nobody writes to the index; None: who
+        knows."""
+        connection = self.connection
+        if self._memory is not None:
+            return None
+        with self.watched():
+            seen = connection.execute("PRAGMA data_version").fetchone()[0]
+        return self._local.serial, self._local.inode, seen, self._written
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -145,6 +160,7 @@ class Database:
         with self.watched():
             connection, memory = self.connection, self._memory
             within = memory.transaction() if memory else _transaction(connection)
+            self._written += 1
             with within:
                 yield connection
 
@@ -237,6 +253,7 @@ class Database:
                 continue
             self._keep(connection)
             self._local.connection, self._local.inode = connection, inode
+            self._local.serial = next(self._serials)
             return connection
         return self._do_without("it does not stay where it is put")
 

@@ -59,16 +59,21 @@ class Filler:
         self.equalise(target, found)
         self.caught_up.walk = found
 
-    def equalise(self, target: Target, found: Walk) -> None:
-        """Make the index equal to what was found in its scope, and to git's history."""
+    def equalise(self, target: Target, found: Walk) -> bool:
+        """Make the index equal to what was found in its scope, and to git's history.
+
+        Returns whether the files were as the index had them.
+        """
         plan = make_plan(_known(target, found.scope), found.memories)
         if plan:
             counting = self._counting("files", len(plan.read))
             apply(target, self._vault, plan, self._memories_of, counting)
-        if sorted(found.undecodable) != _undecodable(target, found.scope):
+        odd = sorted(found.undecodable) != _undecodable(target, found.scope)
+        if odd:
             with target.transaction() as connection:
                 note_undecodable(connection, found.scope, found.undecodable)
-        self._equalise_history(target)
+        self.equalise_history(target)
+        return not plan and not odd
 
     def _counting(self, stage: str, total: int) -> Callable[[int], None]:
         done = 0
@@ -85,7 +90,8 @@ class Filler:
         found = self._survey.look(rels)
         return (found or self._survey.walk()).memories
 
-    def _equalise_history(self, target: Target) -> None:
+    def equalise_history(self, target: Target) -> None:
+        """Catch up with git's history."""
         head = history.head(self._vault)
         with target.watched():
             row = target.connection.execute("SELECT value FROM fact WHERE name = 'head'").fetchone()
