@@ -14,6 +14,7 @@ from avm.api.viewed import again_if_damaged
 from avm.api.writing import Writing
 from avm.base import paths
 from avm.base.access import Viewer
+from avm.base.errors import AccessError
 
 if TYPE_CHECKING:
     from avm.vault.committer import Report
@@ -31,18 +32,36 @@ class View(Writing, Reading, Undoing):
         return replace(report, waiting=self._readable(report.waiting))
 
     def index(
-        self, *, wait: bool = False, progress: Callable[[str, int, int], None] | None = None
+        self,
+        *,
+        wait: bool = False,
+        rebuild: bool = False,
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> tuple[int, int]:
-        """Bring the index up to date; with `wait` compute every embedding too.
+        """Bring the index up to date, with `rebuild` by building it anew; with `wait` compute every
+        embedding too.
 
-        `progress(stage, done, total)`; stages are `files` and `embeddings`. Returns (passages with
-        an embedding, passages). Raises ModelError if the model is missing or fails.
+        `progress(stage, done, total)`; stages are `files`, `history` and `embeddings`. Returns
+        (passages with an embedding, passages). Raises ModelError if the model is missing or fails,
+        IndexDamagedError if a new index cannot be written.
         """
         report = progress or (lambda stage, done, total: None)
-        self.store.index.refresh(report)
+        if rebuild:
+            self.store.index.rebuild(report)
+        else:
+            self.store.index.refresh(report)
         if wait:
             self.store.semantic.embed_missing(lambda d, t: report("embeddings", d, t))
         return self.store.index.vector_counts(where=self._filter(""))
+
+    def check_index(self) -> list[str]:
+        """What differs between the index and the files, a line each; [] if they agree.
+
+        Reads every file again. Raises AccessError for an agent: it names everybody's files.
+        """
+        if self.viewer.agent is not None:
+            raise AccessError(f"agent {self.viewer.agent} may not check the index: only the owner")
+        return self.store.index.check()
 
     @again_if_damaged
     def status(self, folder: str = "") -> Status:

@@ -81,32 +81,32 @@ def note_undecodable(
 
 
 def apply_history(
-    database: Target, head: str, found: dict[str, PathHistory | None], *, whole: bool
+    connection: sqlite3.Connection, head: str, found: dict[str, PathHistory | None], *, whole: bool
 ) -> None:
-    """Store what a walk of git's history found, up to the commit `head`.
+    """Store what a walk of git's history found, up to the commit `head`; call in a transaction.
 
     `whole`: the walk began at the first commit, so older rows are dropped.
     """
-    with database.transaction() as connection:
-        rows: list[tuple[str, str, float, float]] = []
-        for path, entry in found.items():
-            if entry is None or not paths.is_utf8(path):
-                continue
-            changed, added = float(entry.changed), float(entry.added)
-            if not added:
-                row = connection.execute(
-                    "SELECT changed, added FROM history WHERE path = ?", (entry.origin,)
-                ).fetchone()
-                added = row["added"] if row else changed
-                changed = changed or (row["changed"] if row else added)
-            rows.append((path, entry.blob, changed or added, added))
-        if whole:
-            connection.execute("DELETE FROM history")
-        stale = [(path,) for path in found if paths.is_utf8(path)]
+    rows: list[tuple[str, str, float, float]] = []
+    for path, entry in found.items():
+        if entry is None or not paths.is_utf8(path):
+            continue
+        changed, added = float(entry.changed), float(entry.added)
+        if not added:
+            row = connection.execute(
+                "SELECT changed, added FROM history WHERE path = ?", (entry.origin,)
+            ).fetchone()
+            added = row["added"] if row else changed
+            changed = changed or (row["changed"] if row else added)
+        rows.append((path, entry.blob, changed or added, added))
+    if whole:
+        connection.execute("DELETE FROM history")
+    else:
+        stale = ((path,) for path in found if paths.is_utf8(path))
         connection.executemany("DELETE FROM history WHERE path = ?", stale)
-        connection.executemany("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?)", rows)
-        connection.execute("INSERT OR REPLACE INTO fact VALUES ('head', ?)", (head,))
-        count_up(connection)
+    connection.executemany("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?)", rows)
+    connection.execute("INSERT OR REPLACE INTO fact VALUES ('head', ?)", (head,))
+    count_up(connection)
 
 
 def _batches(names: Sequence[str]) -> Iterator[list[str]]:

@@ -9,6 +9,7 @@ docs/index.md tells what happens on damage.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import sqlite3
@@ -113,6 +114,9 @@ class Database:
         self._retry_at = 0.0
         self._retry_seconds = _RETRY_SECONDS
         self._marked = False
+        self._serials = itertools.count()
+        #: Transactions of this process: `PRAGMA data_version` does not count a connection's own.
+        self._written = 0
 
     @property
     def private(self) -> bool:
@@ -123,6 +127,17 @@ class Database:
     def version(self) -> int | None:
         """Which generation is in use; it differs when another took its place."""
         return None if self._memory else self._inode()
+
+    @property
+    def mark(self) -> tuple[object, ...] | None:
+        """What stays the same for this thread as long as nobody writes to the index; None: who
+        knows."""
+        connection = self.connection
+        if self._memory is not None:
+            return None
+        with self.watched():
+            seen = connection.execute("PRAGMA data_version").fetchone()[0]
+        return self._local.serial, self._local.inode, seen, self._written
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -145,6 +160,7 @@ class Database:
         with self.watched():
             connection, memory = self.connection, self._memory
             within = memory.transaction() if memory else _transaction(connection)
+            self._written += 1
             with within:
                 yield connection
 
@@ -176,7 +192,7 @@ class Database:
             yield
         except sqlite3.DatabaseError as err:
             inode = getattr(self._local, "inode", None)
-            if not is_damage(err) and not _is_hindrance(err):
+            if not _is_of_file(err):
                 raise
             # Another thread or process may have put another in its place already.
             if inode is not None and inode == self._inode():
@@ -237,6 +253,7 @@ class Database:
                 continue
             self._keep(connection)
             self._local.connection, self._local.inode = connection, inode
+            self._local.serial = next(self._serials)
             return connection
         return self._do_without("it does not stay where it is put")
 
@@ -295,6 +312,8 @@ class Database:
                 except FileNotFoundError:  # somebody removed the folder meanwhile
                     self._build_in_turn(wanted)
             except (OSError, sqlite3.DatabaseError, RepositoryError) as err:
+                if isinstance(err, sqlite3.DatabaseError) and not _is_of_file(err):
+                    raise
                 if self._inode() is None:
                     self._do_without(getattr(err, "strerror", None) or str(err))
                 else:
@@ -376,17 +395,14 @@ class Database:
             self._do_without(err.strerror or str(err))
 
     def _do_without(self, reason: str) -> sqlite3.Connection:
-        """Go on with an index in memory, filled now. Raises IndexDamagedError."""
+        """Go on with an index in memory, filled now."""
         with self._building:
             if self._memory is None:
                 connection = _connected(":memory:")
                 self._keep(connection)
                 memory = Single(connection)
-                try:
-                    _fill(connection, self._builder)
-                    self._builder.catch_up(memory)
-                except sqlite3.DatabaseError as err:
-                    raise IndexDamagedError(f"no index in memory either: {err}") from None
+                _fill(connection, self._builder)
+                self._builder.catch_up(memory)
                 self.notice = f"index in memory: {self.file.parent}: {reason}; {_WRITABLE_HINT}"
                 self._retry_at = time.monotonic() + self._retry_seconds
                 self._memory = memory
@@ -441,7 +457,9 @@ def _fill(connection: sqlite3.Connection, builder: Builder) -> None:
         connection.execute(statement)
     # Nothing that was read from an older generation may pass for what this one says.
     for counter in ("generation", "vectors"):
-        connection.execute("INSERT INTO fact VALUES (?, ?)", (counter, str(time.time_ns())))
+        connection.execute(
+            "INSERT OR REPLACE INTO fact VALUES (?, ?)", (counter, str(time.time_ns()))
+        )
     connection.execute(f"PRAGMA user_version = {SCHEMA}")
     connection.execute("COMMIT")
 
@@ -456,17 +474,17 @@ def _statements(script: str) -> Iterator[str]:
             pending = ""
 
 
-def _is_hindrance(err: sqlite3.Error) -> bool:
-    """Whether the file is sound as far as is known, but cannot be used: no room, no right, busy."""
+def _is_of_file(err: sqlite3.Error) -> bool:
+    """Whether the file is to blame: damaged, or not to be used (no room, no right, busy)."""
     code = getattr(err, "sqlite_errorcode", 0) or 0
-    return code & 0xFF in (
+    return is_damage(err) or code & 0xFF in (
         sqlite3.SQLITE_READONLY,
         sqlite3.SQLITE_CANTOPEN,
         sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_PERM,
-    ) and not is_damage(err)
+    )
 
 
 def is_damage(err: sqlite3.Error) -> bool:

@@ -15,6 +15,7 @@ from avm.index.build import fill
 from avm.index.database import Target
 from avm.index.plan import Known, make_plan
 from avm.vault import history
+from avm.vault.history import PathHistory
 from avm.vault.location import Vault
 from avm.vault.survey import Survey, Walk
 
@@ -48,6 +49,9 @@ class Filler:
         names = list(found.memories)
         note_undecodable(connection, ("",), found.undecodable)
         fill(connection, self._vault.root, names, self._counting("files", len(names)))
+        head = history.head(self._vault)
+        if head is not None and (entries := self._histories(head, None)) is not None:
+            apply_history(connection, head, entries, whole=True)
 
     def catch_up(self, target: Target) -> None:
         """Make what was filled equal to the files as they are now."""
@@ -55,16 +59,21 @@ class Filler:
         self.equalise(target, found)
         self.caught_up.walk = found
 
-    def equalise(self, target: Target, found: Walk) -> None:
-        """Make the index equal to what was found in its scope, and to git's history."""
+    def equalise(self, target: Target, found: Walk) -> bool:
+        """Make the index equal to what was found in its scope, and to git's history.
+
+        Returns whether the files were as the index had them.
+        """
         plan = make_plan(_known(target, found.scope), found.memories)
         if plan:
             counting = self._counting("files", len(plan.read))
             apply(target, self._vault, plan, self._memories_of, counting)
-        if sorted(found.undecodable) != _undecodable(target, found.scope):
+        odd = sorted(found.undecodable) != _undecodable(target, found.scope)
+        if odd:
             with target.transaction() as connection:
                 note_undecodable(connection, found.scope, found.undecodable)
-        self._equalise_history(target)
+        self.equalise_history(target)
+        return not plan and not odd
 
     def _counting(self, stage: str, total: int) -> Callable[[int], None]:
         done = 0
@@ -81,7 +90,8 @@ class Filler:
         found = self._survey.look(rels)
         return (found or self._survey.walk()).memories
 
-    def _equalise_history(self, target: Target) -> None:
+    def equalise_history(self, target: Target) -> None:
+        """Catch up with git's history."""
         head = history.head(self._vault)
         with target.watched():
             row = target.connection.execute("SELECT value FROM fact WHERE name = 'head'").fetchone()
@@ -89,10 +99,25 @@ class Filler:
         if head is None or head == known:
             return
         grown = known is not None and history.is_ancestor(self._vault, known, head)
-        # A repository too odd to log still has files; they rank by their stamps.
-        with contextlib.suppress(RepositoryError):
-            found = history.path_histories(self._vault, head, known if grown else None)
-            apply_history(target, head, found, whole=not grown)
+        entries = self._histories(head, known if grown else None)
+        if entries is not None:
+            with target.transaction() as connection:
+                apply_history(connection, head, entries, whole=not grown)
+
+    def _histories(self, head: str, known: str | None) -> dict[str, PathHistory | None] | None:
+        """What the commits `known..head` did; None where the repository is too odd to log.
+
+        Its files rank by their stamps then.
+        """
+        try:
+            passed = (lambda: None) if self._progress is None else self._passed(head, known)
+            return history.path_histories(self._vault, head, known, passed)
+        except RepositoryError:
+            return None
+
+    def _passed(self, head: str, known: str | None) -> Callable[[], None]:
+        counting = self._counting("history", history.count(self._vault, head, known))
+        return lambda: counting(1)
 
 
 def _known(target: Target, scope: Collection[str]) -> Iterator[Known]:

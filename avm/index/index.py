@@ -94,6 +94,8 @@ class Index:
         self.vectors = Vectors(self._database, vault.index_dir)
         self._full_text = FullText()
         self._kept: tuple[int, dict[Hashable, object]] = (-1, {})
+        #: The mark, memories and undecodable names of the last scan that found nothing to do.
+        self._settled: tuple[object, ...] = ()
 
     @property
     def notice(self) -> str | None:
@@ -151,11 +153,24 @@ class Index:
                 before = self._database.version
                 found: Walk | None = self._filler.caught_up.walk
                 if found is None:
-                    found = self._survey.walk()
-                    self._filler.equalise(self._database, found)
+                    found = self._scan()
                 if self._database.version == before:
                     return found
         raise IndexDamagedError(f"{self._vault.index_dir}: the index does not stay; try again")
+
+    def _scan(self) -> Walk:
+        """Look at everything and equalise. What was equal the last time, and what nobody wrote to
+        since, needs no look into the index: half of what a scan costs beside the walk."""
+        mark = self._database.mark
+        found = self._survey.walk()
+        settled = mark is not None and self._settled[:1] == (mark,)
+        if settled and self._settled[1:] == (found.memories, found.undecodable):
+            self._filler.equalise_history(self._database)
+        else:
+            self._settled = ()
+            if self._filler.equalise(self._database, found):
+                self._settled = (mark, found.memories, found.undecodable)
+        return found
 
     def check(self) -> list[str]:
         """What differs between the index and the files, a line each; [] if they agree.

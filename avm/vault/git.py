@@ -7,8 +7,9 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ _NOT_OURS = frozenset((*POINTERS, *_PATHSPECS))
 _SHA256_DIGITS = 64
 _MISSING = "the git program is not installed: apt install git"
 _POLL_SECONDS = 0.05
+_CHUNK_BYTES = 1 << 16
 #: What a program has to end by itself.
 _GRACE_SECONDS = 5.0
 
@@ -67,6 +69,32 @@ def run(
     if check and done.returncode != 0:
         raise RepositoryError(f"git {_verb(args)} in {folder}: {last_line(done.stderr)}")
     return done
+
+
+def fields(folder: Path, args: Sequence[str]) -> Iterator[bytes]:
+    """What `git ARGS` prints, split at its NULs, as it comes. Raises RepositoryError as `run`."""
+    with tempfile.TemporaryFile() as said:
+        try:
+            child = subprocess.Popen(
+                _command(args), cwd=folder, env=_environment(None), stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=said,
+            )  # fmt: skip
+        except FileNotFoundError:
+            raise RepositoryError(_MISSING) from None
+        with child:
+            try:
+                assert child.stdout is not None
+                rest = b""
+                while chunk := child.stdout.read(_CHUNK_BYTES):
+                    *whole, rest = (rest + chunk).split(b"\0")
+                    yield from whole
+                yield rest
+            except BaseException:
+                child.kill()
+                raise
+        if child.returncode != 0:
+            said.seek(0)
+            raise RepositoryError(f"git {_verb(args)} in {folder}: {last_line(said.read())}")
 
 
 class Started:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from avm.base.errors import RepositoryError
 from avm.vault import git
 from avm.vault.ignore import SeenFile
 from avm.vault.location import Vault
@@ -73,16 +72,22 @@ def cut_off(vault: Vault) -> frozenset[str]:
         return frozenset()
 
 
-def path_histories(vault: Vault, new: str, old: str | None = None) -> dict[str, PathHistory | None]:
+def count(vault: Vault, new: str, old: str | None = None) -> int:
+    """How many commits `old..new` has (all of `new` if None). Raises RepositoryError."""
+    return int(git.output(vault.root, "rev-list", "--count", _span(new, old), "--"))
+
+
+def path_histories(
+    vault: Vault, new: str, old: str | None = None, passed: Callable[[], None] = lambda: None
+) -> dict[str, PathHistory | None]:
     """The newest change of each path in `old..new` (all of `new` if None); None: it was deleted.
 
-    A file renamed unchanged keeps its times. Raises RepositoryError.
+    A file renamed unchanged keeps its times. `passed` is called for each commit. Raises
+    RepositoryError.
     """
     found: dict[str, PathHistory | None] = {}
     names: dict[str, str] = {}  # an older name → the name the file has now
-    for time, status, blob, source, target in _raw_log(
-        vault, new if old is None else f"{old}..{new}"
-    ):
+    for time, status, blob, source, target in _raw_log(vault, _span(new, old), passed):
         if status == "D":
             if target not in names:
                 found.setdefault(target, None)
@@ -101,7 +106,13 @@ def path_histories(vault: Vault, new: str, old: str | None = None) -> dict[str, 
     return found
 
 
-def _raw_log(vault: Vault, span: str) -> Iterator[tuple[int, str, str, str, str]]:
+def _span(new: str, old: str | None) -> str:
+    return new if old is None else f"{old}..{new}"
+
+
+def _raw_log(
+    vault: Vault, span: str, passed: Callable[[], None]
+) -> Iterator[tuple[int, str, str, str, str]]:
     """(author time, status letter, blob after, old name, new name), newest commit first."""
     args = (
         "-c",
@@ -114,15 +125,12 @@ def _raw_log(vault: Vault, span: str) -> Iterator[tuple[int, str, str, str, str]
         "--format=%x01%at",
         span,
     )
-    done = git.run(vault.root, (*args, "--"), check=False)
-    if done.returncode != 0:
-        reason = git.last_line(done.stderr)
-        raise RepositoryError(f"git log {span} in {vault.root}: {reason}")
     time = 0
-    fields = iter(done.stdout.split(b"\0"))
+    fields = git.fields(vault.root, (*args, "--"))
     for field in fields:
         if field.startswith(_RECORD):
             time = int(field[1:])
+            passed()
             continue
         if not field.lstrip(b"\n").startswith(b":"):
             continue

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from conftest import SAMPLE_NOW, git, run_avm
 from avm import AVM
 from avm.cli import VERBS
 from avm.cli.doctor import CHECKS
+from avm.index.database import FILE
 
 BODY = "RSI > 70 → exit\n"
 RULE = f"---\ntitle: rule\nimportance: 0.9\ntags: [trading]\n---\n{BODY}"
@@ -218,6 +220,19 @@ def test_index(vault: Path) -> None:
     shutil.rmtree(vault / ".git/avm/index")
     told = json.loads(ok("index", "--json"))
     assert told == {"memories": 3, "passages": 3, "embedded": 0}
+    assert ok("index", "--rebuild") == "3 memories, 3 passages, 0 with an embedding\n"
+    assert ok("index", "--check") == "the index is what the files say\n"
+    assert json.loads(ok("index", "--check", "--json")) == {"differences": []}
+    fails(2, "--check changes nothing", "index", "--check", "--wait")
+    fails(7, "only the owner", "index", "--check", "--agent", "akashi")
+    with sqlite3.connect(vault / ".git/avm/index" / FILE) as index:
+        index.execute("UPDATE memory SET title = 'another', checked_ns = checked_ns + 60000000000")
+    index.close()
+    done = run_avm("index", "--check")
+    assert (done.returncode, done.stderr, len(done.stdout.splitlines())) == (1, "", 3)
+    assert "the index holds other front matter" in done.stdout
+    ok("index", "--rebuild")
+    assert ok("index", "--check") == "the index is what the files say\n"
 
 
 def test_doctor(vault: Path) -> None:

@@ -359,9 +359,7 @@ def wire(avm: AVM, meaning: Meaning) -> Wire:
 
 
 def semantic(avm: AVM, wire: Wire | None, waiting: Waiting, mode: str = "auto") -> Semantic:
-    return Semantic(
-        avm.store.vault, Config({"semantic": mode}), avm.store.index, waiting, wire
-    )
+    return Semantic(avm.store.vault, Config({"semantic": mode}), avm.store.index, waiting, wire)
 
 
 @pytest.mark.parametrize("waiting", list(Waiting))
