@@ -14,7 +14,7 @@ from avm.base.paths import is_utf8
 from avm.index import comparison, vectors
 from avm.index.apply import apply, apply_history, count_up, generation
 from avm.index.database import Database, IndexThrownAway
-from avm.index.fulltext import FullText, TextHit, hits, openings
+from avm.index.fulltext import FullText, State, TextHit, hits, openings, state
 from avm.index.plan import Known, make_plan
 from avm.index.text import Filter, Words
 from avm.vault import history
@@ -88,7 +88,7 @@ class Index:
         self._refreshing = threading.Lock()
         self._tables: dict[str, vectors.VectorTable] = {}
         self._full_text = FullText()
-        self._kept: tuple[int, dict[Hashable, object]] = (-1, {})
+        self._kept: tuple[State, dict[Hashable, object]] = ((), {})
         self.undecodable: tuple[str, ...] = ()
 
     @property
@@ -160,9 +160,10 @@ class Index:
 
     def kept(self, key: Hashable, make: Callable[[], _Answer]) -> _Answer:
         """What `make` answers, kept until the index changes. Call it in a snapshot."""
-        now = self.generation()
-        generation, answers = self._kept
-        if generation != now or len(answers) >= _MOST_KEPT:
+        with self._database.watched():
+            now = state(self._database.connection)
+        known, answers = self._kept
+        if known != now or len(answers) >= _MOST_KEPT:
             answers = {}
             self._kept = (now, answers)
         if key not in answers:

@@ -7,11 +7,13 @@
 -- Facts on the whole.
 --   head        the commit up to which `history` was read (hex); absent: none yet
 --   generation  raised by every transaction that changes what a search could answer
+--   born        random, so that what is kept of one index is not taken for another's
 --   vectors     raised by every transaction that changes `vector`
 CREATE TABLE fact (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) WITHOUT ROWID;
+INSERT INTO fact VALUES ('born', hex(randomblob(8)));
 
 -- One row a memory file.
 CREATE TABLE memory (
