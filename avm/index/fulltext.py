@@ -18,7 +18,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from avm.index.apply import generation
 from avm.index.text import Filter, Words
 
 #: Ranking takes some 2 µs a passage.
@@ -54,12 +53,22 @@ class _Common:
 _JOINED = " CROSS JOIN chunk AS c ON c.id = found.id CROSS JOIN memory AS m ON m.id = c.memory_id"
 
 
+#: What differs whenever an index could answer differently, between indexes too.
+State = tuple[str, ...]
+
+
+def state(connection: sqlite3.Connection) -> State:
+    """Which index this is, and of which generation."""
+    query = "SELECT value FROM fact WHERE name IN ('born', 'generation') ORDER BY name"
+    return tuple(row[0] for row in connection.execute(query))
+
+
 class FullText:
     """Searches one index; keeps how common words are until the index changes."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
-        self._generation = -1
+        self._state: State = ()
 
     def search(
         self, connection: sqlite3.Connection, words: Words, where: Filter, limit: int
@@ -71,9 +80,9 @@ class FullText:
         first, last = _bounds(connection)
         size = last - first + 1
         if size > _MOST_RANKED:
-            now = generation(connection)
-            if now != self._generation:
-                self._counts, self._generation = {}, now
+            now = state(connection)
+            if now != self._state:
+                self._counts, self._state = {}, now
             counted = [_Common(term, self._count(connection, term, first, size)) for term in terms]
             if sum(term.count for term in counted) > _MOST_RANKED:
                 return _Bounded(connection, where, limit, size).search(counted)

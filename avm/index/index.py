@@ -16,7 +16,7 @@ from avm.index import comparison
 from avm.index.apply import generation
 from avm.index.database import Database, IndexThrownAway
 from avm.index.filler import Filler, Progress
-from avm.index.fulltext import FullText, TextHit, hits, openings
+from avm.index.fulltext import FullText, State, TextHit, hits, openings, state
 from avm.index.text import Filter, Words
 from avm.index.vectors import Vectors
 from avm.vault.location import Vault
@@ -93,7 +93,7 @@ class Index:
         self._refreshing = threading.Lock()
         self.vectors = Vectors(self._database, vault.index_dir)
         self._full_text = FullText()
-        self._kept: tuple[int, dict[Hashable, object]] = (-1, {})
+        self._kept: tuple[State, dict[Hashable, object]] = ((), {})
         #: The mark, memories and undecodable names of the last scan that found nothing to do.
         self._settled: tuple[object, ...] = ()
 
@@ -212,9 +212,10 @@ class Index:
 
     def kept(self, key: Hashable, make: Callable[[], _Answer]) -> _Answer:
         """What `make` answers, kept until the index changes. Call it in a snapshot."""
-        now = self.generation()
-        generation, answers = self._kept
-        if generation != now or len(answers) >= _MOST_KEPT:
+        with self._database.watched():
+            now = state(self._database.connection)
+        known, answers = self._kept
+        if known != now or len(answers) >= _MOST_KEPT:
             answers = {}
             self._kept = (now, answers)
         if key not in answers:

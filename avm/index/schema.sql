@@ -8,10 +8,12 @@
 --   head        the commit up to which `history` was read (hex); absent: none yet
 --   generation  raised by every transaction that changes what a search could answer
 --   to_embed    the model that the queue `to_embed` is for; absent: none yet
+--   born        random, so that what is kept of one index is not taken for another's
 CREATE TABLE fact (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) WITHOUT ROWID;
+INSERT INTO fact VALUES ('born', hex(randomblob(8)));
 
 -- One row a memory file.
 CREATE TABLE memory (

@@ -147,10 +147,9 @@ def _weighed(
     today = scoring.day_of(now)
     known: dict[int, tuple[str, float | None, int, float]]
     known = index.kept(("weighed", today), dict)
-    missing = memory_ids - known.keys()
+    missing = [memory_id for memory_id in memory_ids if memory_id not in known]
     if len(known) + len(missing) > _MOST_WEIGHED:
-        known.clear()
-        missing = memory_ids
+        known, missing = {}, list(memory_ids)  # of this question alone
     for memory_id, (path, importance, changed) in index.facts(missing).items():
         days = max(0, today - scoring.day_of(changed))
         known[memory_id] = path, importance, days, scoring.weight(importance, days)

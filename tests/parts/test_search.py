@@ -142,6 +142,20 @@ def test_what_stands_is_kept_only_while_it_is_true(
     assert sorted(found(avm, "")) == ["added", "stays"]
 
 
+def test_what_is_kept_of_one_index_is_not_taken_for_another_s(avm: AVM) -> None:
+    write(avm, "a", "word")
+    assert found(avm, "") == found(avm, "word") == ["a"]
+    index = avm.store.index
+    before = index.generation()
+    avm.store.vault.path("memory/shared/a.md").unlink()
+    write(avm, "b", "word")
+    index.rebuild()
+    while index.generation() < before:
+        index.refresh()
+        write(avm, "b", f"word {index.generation()}")
+    assert found(avm, "") == found(avm, "word") == ["b"]
+
+
 def test_explained(avm: AVM) -> None:
     write(avm, "a", "---\nimportance: 0.9\n---\nnvda risk\n")
     why = avm.explained('nvda "risk off" tag:x -b importance>0.5 since:7d')
