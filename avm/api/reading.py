@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from avm.api import values
-from avm.api.results import Hit, Info, Recalled, Stats
 from avm.api.viewed import Viewed, again_if_damaged, not_found
 from avm.base import paths
 from avm.base.times import format_instant, instant_of
@@ -15,6 +14,8 @@ from avm.recall.scoring import ScoringStrategy
 from avm.vault import files
 
 if TYPE_CHECKING:
+    from avm.api.facts import Info, Stats
+    from avm.api.results import Hit, Recalled
     from avm.index.index import MemoryRow
     from avm.recall.candidates import Candidate
 
@@ -47,6 +48,7 @@ class Reading(Viewed):
         folder: str = "",
     ) -> Recalled:
         """`recall` with its counts; `text` of the answer says so when nothing was found."""
+        from avm.api.results import Recalled
         from avm.recall import packing
 
         if max_tokens is None:
@@ -62,6 +64,7 @@ class Reading(Viewed):
     @again_if_damaged
     def search(self, query: str, limit: int = 10, *, folder: str = "") -> list[Hit]:
         """The memories that match best, each with its best passage. Raises UsageError."""
+        from avm.api.results import Hit
         from avm.recall.snippets import snippet
 
         limit = values.positive(limit, "limit")
@@ -104,6 +107,8 @@ class Reading(Viewed):
     @again_if_damaged
     def stats(self, folder: str = "") -> Stats:
         """How much there is."""
+        from avm.api.facts import Stats
+
         self.store.refresh()
         where = self._filter(folder)
         with self.store.index.snapshot():
@@ -197,6 +202,8 @@ def _instant(moment: datetime | None) -> str | None:
 
 
 def _info(row: MemoryRow) -> Info:
+    from avm.api.facts import Info
+
     return Info(
         path=paths.display(row.path),
         title=row.title,

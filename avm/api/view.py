@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from avm.api.reading import Reading
-from avm.api.results import Status
 from avm.api.store import Store
 from avm.api.undoing import Undoing
 from avm.api.viewed import again_if_damaged
@@ -16,6 +14,7 @@ from avm.base import paths
 from avm.base.access import Viewer
 
 if TYPE_CHECKING:
+    from avm.api.facts import Status
     from avm.vault.committer import Report
 
 
@@ -24,6 +23,8 @@ class View(Writing, Reading, Undoing):
 
     def commit(self, message: str | None = None) -> Report:
         """Commit everybody's memories now, as an agent only its own. Raises RepositoryError."""
+        from dataclasses import replace
+
         agent = self.viewer.agent
         report = self.store.committer.commit(
             now=True, people=agent is None, subject=message, only=agent
@@ -50,6 +51,8 @@ class View(Writing, Reading, Undoing):
 
         Raises RepositoryError if git fails.
         """
+        from avm.api.facts import Status
+
         self.store.refresh()
         index = self.store.index
         where = self._filter(folder)

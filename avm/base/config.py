@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from avm.base.clock import Clock
 from avm.base.errors import ConfigError, UsageError
@@ -63,8 +62,7 @@ def _tokens(value: Any) -> int:
     return number
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(NamedTuple):
     """One setting: its dotted name, the variable that sets it, how it is read, what it does."""
 
     name: str

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avm.base.errors import RepositoryError
+
+if TYPE_CHECKING:
+    import signal
+    import subprocess
 
 #: Variables that point git at a repository or an index; inside a hook they name the person's own.
 POINTERS = (
@@ -52,6 +54,8 @@ def run(
     Raises RepositoryError with git's own last line if it fails (unless `check` is false) or is
     not installed.
     """
+    import subprocess
+
     feed: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
     try:
         done = subprocess.run(
@@ -78,6 +82,8 @@ class Started:
     def __init__(
         self, folder: Path, args: Sequence[str], *, stdin: bytes, env: Mapping[str, str]
     ) -> None:
+        import subprocess
+
         pipe = subprocess.PIPE
         try:
             self._child = subprocess.Popen(
@@ -110,6 +116,7 @@ def run_low(folder: Path, args: Sequence[str], halt: Callable[[], bool]) -> bool
     Returns whether it ran to its end. Raises RepositoryError as `run` does.
     """
     import shutil
+    import subprocess
 
     tools = (("nice", "-n", "19"), ("ionice", "-c", "3"))
     low = [word for tool in tools if shutil.which(tool[0]) for word in tool]
@@ -135,6 +142,9 @@ def run_low(folder: Path, args: Sequence[str], halt: Callable[[], bool]) -> bool
 
 def _until_halted(child: subprocess.Popen[bytes], halt: Callable[[], bool]) -> tuple[bytes, bool]:
     """What the child said on stderr, and whether it came to its end by itself."""
+    import signal
+    import subprocess
+
     halted_at: float | None = None
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
