@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avm.api.waiting import Waiting
+from avm.base import log
 from avm.base.config import Config, hub_cache
 from avm.base.errors import ModelError
 from avm.embed.model_folder import MODEL_ID, find_model_folder, semantic_installed
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from avm.index.index import Index
     from avm.recall.candidates import QueryVector
 
-_log = logging.getLogger(__name__)
 #: What a recall waits for its query's vector before it ranks by text.
 _IMPATIENT_SECONDS = 0.15
 #: Loading the model takes about 6 s on two cores; ten times that is no machine worth waiting for.
@@ -80,7 +79,8 @@ class Semantic:
                 return None
             return QueryVector(self._model().embed([text], timeout=timeout)[0], MODEL_ID)
         except ModelError as err:
-            _log.log(logging.WARNING if always else logging.INFO, "ranked by text: %s", err)
+            told = log.logger(__name__)
+            (told.warning if always else told.info)("ranked by text: %s", err)
             return None
 
     def embed_missing(self, progress: Callable[[int, int], None] | None = None) -> None:
