@@ -34,6 +34,7 @@ VERBS = (
     "index",
     "doctor",
     "hook",
+    "bench",
     "demo",
 )
 
