@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
+
+Item = TypeVar("Item")
 
 
 class Floor(NamedTuple):
@@ -33,14 +35,19 @@ class Row(NamedTuple):
         return self.p50 / self.floor.p50 if self.floor and self.floor.p50 > 0 else None
 
 
-def timed(acts: Iterable[Callable[[], Any]]) -> list[float]:
-    """The milliseconds that each act took."""
+def each(act: Callable[[Item], object], items: Iterable[Item]) -> list[float]:
+    """The milliseconds that `act` took with each item."""
     taken = []
-    for act in acts:
+    for item in items:
         start = time.perf_counter()
-        act()
+        act(item)
         taken.append((time.perf_counter() - start) * 1000)
     return taken
+
+
+def again(act: Callable[[], object], times: int) -> list[float]:
+    """The milliseconds that `act` took, each of so many times."""
+    return each(lambda _: act(), range(times))
 
 
 def percentile(values: Sequence[float], share: float) -> float:

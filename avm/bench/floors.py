@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avm.base import atomic
-from avm.bench.figures import Floor, median, timed
+from avm.bench.figures import Floor, again, each, median
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -51,7 +51,7 @@ class BareTable:
                         self._add(f"{folder}/{name}")
             self._connection.execute("COMMIT")
 
-        return timed([fill])[0]
+        return again(fill, 1)[0]
 
     def _add(self, place: str) -> None:
         with open(place, "rb") as file:
@@ -70,8 +70,7 @@ class BareTable:
 
     def query_floor(self, questions: Sequence[str]) -> Floor:
         """The bare query of the same words."""
-        taken = timed([lambda text=text: self.query(text) for text in questions])  # type: ignore[misc]
-        return Floor("FTS5", median(taken))
+        return Floor("FTS5", median(each(self.query, questions)))
 
     def close(self) -> None:
         """Close the file."""
@@ -82,13 +81,13 @@ def write_and_upsert(folder: Path, table: BareTable, texts: Sequence[str]) -> Fl
     """A file written whole and a row for it, one after another."""
     folder.mkdir(parents=True, exist_ok=True)
 
-    def once(number: int, text: str) -> None:
+    def once(numbered: tuple[int, str]) -> None:
+        number, text = numbered
         place = folder / f"bare-{number}.md"
         atomic.write_new(place, text.encode())
         table.upsert(str(place), text)
 
-    acts = [lambda n=n, text=text: once(n, text) for n, text in enumerate(texts)]  # type: ignore[misc]
-    return Floor("write + upsert", median(timed(acts)))
+    return Floor("write + upsert", median(each(once, enumerate(texts))))
 
 
 def walk(root: Path, times: int) -> Floor:
@@ -103,7 +102,7 @@ def walk(root: Path, times: int) -> Floor:
                 else:
                     entry.stat(follow_symlinks=False)
 
-    return Floor("scandir + stat", median(timed([lambda: visit(str(root))] * times)))
+    return Floor("scandir + stat", median(again(lambda: visit(str(root)), times)))
 
 
 def ripgrep(root: Path, words: Sequence[str]) -> list[float] | None:
@@ -117,7 +116,7 @@ def ripgrep(root: Path, words: Sequence[str]) -> list[float] | None:
             [program, "-il", "--", word, str(root)], stdout=subprocess.DEVNULL, check=False
         )
 
-    return timed([lambda word=word: search(word) for word in words])  # type: ignore[misc]
+    return each(search, words)
 
 
 def process(command: Sequence[str], times: int) -> Floor:
@@ -126,4 +125,4 @@ def process(command: Sequence[str], times: int) -> Floor:
     def run() -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
-    return Floor(command[-1], median(timed([run] * times)))
+    return Floor(command[-1], median(again(run, times)))

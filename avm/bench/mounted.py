@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from avm.bench.figures import Floor, Row, median, row, timed
+from avm.bench.figures import Floor, Row, each, median, row
 from avm.bench.keeping import command
 
 #: Where the files are made; the caller removes it.
@@ -47,7 +47,7 @@ def _times(root: Path, rels: Sequence[str], text: str, stem: str) -> dict[str, l
             file.read()
 
     return {
-        "create": timed([lambda n=n: create(n) for n in range(len(rels))]),  # type: ignore[misc]
-        "read": timed([lambda place=place: read(place) for place in places]),  # type: ignore[misc]
-        "stat": timed([lambda place=place: os.stat(place) for place in places]),  # type: ignore[misc]
+        "create": each(create, range(len(rels))),
+        "read": each(read, places),
+        "stat": each(os.stat, places),
     }

@@ -13,7 +13,7 @@ from avm.api.avm import AVM, open_avm
 from avm.api.waiting import Waiting
 from avm.base.errors import ModelError
 from avm.bench import floors, mounted
-from avm.bench.figures import Floor, Row, median, row, timed
+from avm.bench.figures import Floor, Row, again, each, median, row
 from avm.bench.keeping import Keeper, command, keeper
 from avm.bench.questions import Questions
 from avm.bench.vault_maker import Author, make_vault, memories
@@ -70,7 +70,7 @@ class _Size:
 
     def __init__(self, size: int, root: Path, scratch: Path, tell: Callable[[str], None]) -> None:
         self._size, self._root, self._scratch = size, root, scratch
-        self._say = lambda what: tell(f"{size:,}: {what}")
+        self._tell = tell
         self._table = floors.BareTable(scratch / "bare.sqlite")
         self._questions = Questions(size)
         self._times = 3 if size >= _MANY else 10
@@ -91,7 +91,9 @@ class _Size:
             with self._opened("off") as avm:
                 rows += self._remembering(avm)
                 rows += self._searching(avm)
-                rows += self._recalling(avm, "recall, text", "0.11–0.28")
+                rows += self._recalling(
+                    avm, "recall, text", self._questions.mixed(_ASKED), "0.11–0.28"
+                )
             rows += self._meaning()
             rows += self._processes()
             rows += self._mounting()
@@ -102,16 +104,19 @@ class _Size:
                 self._keeper.stop()
         return Measured(self._size, self._keeper is not None, tuple(rows), tuple(self._notes))
 
+    def _say(self, what: str) -> None:
+        self._tell(f"{self._size:,}: {what}")
+
     def _opened(self, semantic: str) -> AVM:
         return open_avm(self._root, {"semantic": semantic}, Waiting.LIBRARY)
 
     def _indexing(self, avm: AVM) -> Iterator[Row]:
         self._say("indexing")
-        cold = timed([avm.index])
+        cold = again(avm.index, 1)
         yield row("index, cold", cold, Floor("read + insert", self._table.fill(self._root)))
         _settle()
         avm.store.index.refresh()  # reads once more what was new a moment ago
-        scan = timed([avm.store.index.refresh] * self._times)
+        scan = again(avm.store.index.refresh, self._times)
         yield row("catch-up scan", scan, floors.walk(self._root, self._times))
 
     def _remembering(self, avm: AVM) -> Iterator[Row]:
@@ -120,16 +125,15 @@ class _Size:
         texts = [author.body() for _ in range(2 * _REMEMBERED)]
         named = [(" ".join(author.title()), text) for text in texts[:_REMEMBERED]]
         avm.remember("warm", "warm", namespace=_NAMESPACE)
-        taken = timed(
-            [lambda t=t, x=x: avm.remember(x, t, namespace=_NAMESPACE) for t, x in named]  # type: ignore[misc]
-        )
+        taken = each(lambda one: avm.remember(one[1], one[0], namespace=_NAMESPACE), named)
         floor = floors.write_and_upsert(self._scratch / "bare", self._table, texts[_REMEMBERED:])
         yield row("remember", taken, floor, "~0.6")
+        shutil.rmtree(self._root / "memory/shared" / _NAMESPACE)  # the others are of the size asked
         avm.store.refresh()
         _settle()
         avm.store.refresh()
         if self._keeper:
-            yield row("barrier", timed([avm.store.refresh] * _ASKED))
+            yield row("barrier", again(avm.store.refresh, _ASKED))
 
     def _searching(self, avm: AVM) -> Iterator[Row]:
         self._say("searching")
@@ -149,9 +153,8 @@ class _Size:
             rare = median(self._asked(avm, avm.search, kinds["search, 1 rare word"]))
             yield row("rg, 1 rare word", rg, Floor("avm search, in process", rare))
 
-    def _recalling(self, avm: AVM, name: str, first: str) -> Iterator[Row]:
+    def _recalling(self, avm: AVM, name: str, asked: Sequence[str], first: str) -> Iterator[Row]:
         self._say("recalling")
-        asked = self._questions.mixed(_ASKED)
         yield row(name, self._asked(avm, avm.recall, asked), self._table.query_floor(asked), first)
 
     def _asked(self, avm: AVM, ask: Callable[[str], object], asked: Sequence[str]) -> list[float]:
@@ -161,18 +164,19 @@ class _Size:
             store.refresh = lambda: None  # type: ignore[method-assign]  # as a barrier that is free
         try:
             ask(asked[0])
-            return timed([lambda text=text: ask(text) for text in asked])  # type: ignore[misc]
+            return each(ask, asked)
         finally:
             vars(store).pop("refresh", None)
 
     def _meaning(self) -> Iterator[Row]:
         """Recall with vectors: the model's where it is there and the vault small, else random."""
+        asked = self._questions.mixed(_ASKED)
         with self._opened("auto") as avm:
             if self._size <= _MOST_EMBEDDED and self._embedded(avm):
                 avm.recall("warm")  # starts the model
                 avm.store.semantic.query_vector("warm", patient=True)
-                yield from self._recalling(avm, "recall, vectors", "~5.6")
-                yield from self._recalling(avm, "recall, vectors, asked before", "~5.6")
+                yield from self._recalling(avm, "recall, vectors", asked, "~5.6")
+                yield from self._recalling(avm, "recall, vectors, asked before", asked, "~5.6")
                 return
             try:
                 from avm.bench.meaning import use_random
@@ -185,7 +189,7 @@ class _Size:
             self._notes.append(
                 f"vectors: {count:,} random ones; the question's own is not counted (it is random)"
             )
-            yield from self._recalling(avm, "recall, random vectors", "")
+            yield from self._recalling(avm, "recall, random vectors", asked, "")
 
     def _embedded(self, avm: AVM) -> bool:
         self._say("embedding")
@@ -204,9 +208,9 @@ class _Size:
         floor = floors.process([sys.executable, "-c", "import click"], self._times)
         word = self._questions.common(1)[0]
         for verb in ("search", "recall"):
-            whole = [command(self._root, verb, word)] * self._times
-            floors.process(whole[0], 1)
-            taken = [floors.process(one, 1).p50 for one in whole]
+            whole = command(self._root, verb, word)
+            floors.process(whole, 1)
+            taken = [floors.process(whole, 1).p50 for _ in range(self._times)]
             yield row(f"avm {verb}, whole process", taken, floor)
 
     def _mounting(self) -> list[Row]:
