@@ -11,7 +11,7 @@ from avm.bench.vault_maker import SEED, memories
 from avm.bench.words import Words
 
 #: Ranks: past the words that say nothing, and among those that a vault of thousands holds twice.
-_COMMON = (128, 225)
+_COMMON = (108, 167)
 _MIDDLING = (600, 4_000)
 _RARE_FROM = 6_000
 _WORD = re.compile(r"[a-z]+")

@@ -112,7 +112,8 @@ class Author:
         sentences = []
         while words:
             length = chance.randint(6, 18)
-            sentences.append(" ".join(words[:length]).capitalize() + ".")
+            sentence = " ".join(words[:length])
+            sentences.append(f"{sentence[0].upper()}{sentence[1:]}.")
             del words[:length]
         return " ".join(sentences)
 

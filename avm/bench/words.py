@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from bisect import bisect
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ class Words:
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
-        self.vocabulary = vocabulary(_VOCABULARY)
+        self.vocabulary = vocabulary()
         ranks = range(1, len(self.vocabulary) + 1)
         self._sums = list(accumulate((rank + _SHIFT) ** -_EXPONENT for rank in ranks))
 
@@ -64,14 +65,17 @@ class Words:
         return self.vocabulary[min(at, len(self.vocabulary) - 1)]
 
 
-def vocabulary(size: int) -> Sequence[str]:
-    """`size` different words, most frequent first; always the same."""
+@functools.cache
+def vocabulary() -> Sequence[str]:
+    """Different words, most frequent first; always the same."""
     chance = random.Random("vocabulary")
     onsets, vowels, codas = _ONSETS.split(), _VOWELS.split(), _CODAS.split()
     found = dict.fromkeys(_COMMON.split())
-    while len(found) < size:
+    while len(found) < _VOCABULARY:
         # Rare words are longer.
-        syllables = 1 + (chance.random() < 0.3 + len(found) / size / 2) + (chance.random() < 0.25)
+        syllables = (
+            1 + (chance.random() < 0.3 + len(found) / _VOCABULARY / 2) + (chance.random() < 0.25)
+        )
         stem = "".join(chance.choice(onsets) + chance.choice(vowels) for _ in range(syllables))
         found[stem + chance.choice(codas) + chance.choice(_ENDINGS)] = None
-    return list(found)[:size]
+    return list(found)

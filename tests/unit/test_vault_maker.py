@@ -21,13 +21,13 @@ def test_the_same_size_and_seed_are_the_same_bytes() -> None:
 
 
 def test_words_follow_zipf_s_law() -> None:
-    text = " ".join(one.data.decode().lower() for one in memories(2_000))
+    text = " ".join(one.data.decode().lower() for one in memories(1_000))
     counts = Counter(re.findall(r"[a-z]+", text)).most_common()
     assert counts[0][0] == "the"
     total = sum(count for _, count in counts)
     assert 0.03 < counts[0][1] / total < 0.1  # English: 0.06
     assert 0.3 < sum(count for _, count in counts[:100]) / total < 0.65  # English: 0.5
-    assert len(counts) > 10_000
+    assert len(counts) > 6_000
 
 
 def test_memories_vary_in_what_avm_reads_of_them() -> None:
@@ -46,9 +46,9 @@ def test_memories_vary_in_what_avm_reads_of_them() -> None:
 
 
 def test_no_folder_is_full() -> None:
-    folders = Counter(one.rel.rpartition("/")[0] for one in memories(6_000))
+    folders = Counter(one.rel.rpartition("/")[0] for one in memories(3_000))
     assert max(folders.values()) <= MOST_FILES
-    assert len(folders) > 10
+    assert len(folders) == 10
 
 
 def test_a_vault_is_committed_as_it_is_on_disk(tmp_path: Path) -> None:
@@ -65,5 +65,5 @@ def test_questions_are_of_words_that_the_vault_holds() -> None:
     asked = Questions(116)
     assert set(asked.rare(20)) <= held
     assert len(set(asked.mixed(20))) == 20
-    frequent = set(vocabulary(300))
+    frequent = set(vocabulary()[:200])
     assert all(set(words.split()) <= frequent for words in asked.common(20, words=5))
