@@ -257,7 +257,7 @@ def git_pull(lab: Lab) -> Iterator[Expected]:
 
 
 def cp_many(lab: Lab) -> Iterator[Expected]:
-    """`cp -a` of a tree of many files, and `rm -r` of it; some of them are asked for."""
+    """`cp -a` of a tree of many files, some of which are asked for; then these are removed."""
     tree = lab.words(1)[0]
     source, target = lab.scratch / tree, f"memory/shared/many-{tree}"
     words = {}
@@ -271,7 +271,7 @@ def cp_many(lab: Lab) -> Iterator[Expected]:
     asked = lab.chance.sample(sorted(words), k=min(5, lab.files))
     lab.run("cp", "-a", str(source), target)
     yield {word: {f"{target}/{words[word]}"} for word in asked}
-    lab.run("rm", "-r", target)
+    lab.run("rm", *(f"{target}/{words[word]}" for word in asked))
     yield {word: set() for word in asked}
     shutil.rmtree(source)
 
