@@ -36,10 +36,10 @@ class Cell:
         self.wrong: list[str] = []
         self.skipped = ""
 
-    def run(self, way: Way, lab: Lab, column: Column, rounds: int) -> None:
+    def run(self, way: Way, lab: Lab, column: Column, rounds: range) -> None:
         """Make the changes of some rounds, and read right after each."""
-        for number in range(rounds):
-            lab.interactive = number % 2 == 1
+        for number in rounds:
+            lab.interactive = number % 2 == 0
             try:
                 for expected in way(lab):
                     self._check(column.first, expected)
@@ -65,7 +65,7 @@ def matrix(folder: Path, rounds: int, files: int) -> tuple[dict[str, dict[str, C
     """The cells by row and column, and remarks on what could not be tried."""
     cells: dict[str, dict[str, Cell]] = {row: {} for row, _, _ in WAYS}
     remarks: dict[str, None] = {}
-    for name, opened in COLUMNS.items():
+    for turn, (name, opened) in enumerate(COLUMNS.items()):
         if "mount" in name and (why := no_mount_because()):
             for row in cells.values():
                 row[name] = Cell()
@@ -87,7 +87,7 @@ def matrix(folder: Path, rounds: int, files: int) -> tuple[dict[str, dict[str, C
                     cell.skipped = f"{program} is not installed"
                     remarks[cell.skipped] = None
                     continue
-                cell.run(way, lab, column, rounds)
+                cell.run(way, lab, column, range(turn, turn + rounds))
     return cells, list(remarks)
 
 

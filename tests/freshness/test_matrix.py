@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import DEEP
 
 PROGRAM = Path(__file__).with_name("matrix.py")
 ROWS = (
@@ -17,15 +18,17 @@ ROWS = (
     "cp -a of many",
 )  # fmt: skip
 COLUMNS = ("keeper", "no keeper", "mount", "behind the mount")
-#: One round without a terminal and one in it.
-ROUNDS = 2
+#: Rounds take turns: in a terminal, without one. A column begins where the one before did not.
+ROUNDS = 4 if DEEP else 1
 
 
 @pytest.fixture(scope="module")
 def told() -> dict[str, Any]:
     """What the program found."""
-    command = [sys.executable, str(PROGRAM), "--rounds", str(ROUNDS), "--files", "300", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    command = [sys.executable, str(PROGRAM), "--rounds", str(ROUNDS), "--files", "200", "--json"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=1_200 if DEEP else 290
+    )
     assert done.stdout, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -56,7 +56,7 @@ class Lab:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
-            timeout=120,
+            timeout=900,
         )
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)}: {done.stdout!r} {done.stderr!r}")
