@@ -8,14 +8,14 @@ export HF_HUB_OFFLINE := 1
 # Compiled modules are half of a short command's start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo venv test lint types contracts check deep system clean
+.PHONY: demo venv test lint types contracts check deep system editors clean
 
 demo: $(VENV)/.base
 	$(BIN)/avm demo
 
 venv: $(VENV)/.full
 
-test: $(VENV)/.full
+test: $(VENV)/.full editors
 	rm -f .coverage .coverage.*
 	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
 
@@ -32,7 +32,7 @@ contracts: $(VENV)/.full
 check: lint types contracts test demo
 
 # The long runs: thousands of examples, kill loops.
-deep: $(VENV)/.full
+deep: $(VENV)/.full editors
 	HYPOTHESIS_PROFILE=deep AVM_TEST_DEEP=1 $(BIN)/python -m pytest --timeout=3600 $(ARGS)
 
 $(VENV)/.base: pyproject.toml constraints.txt | system
@@ -61,6 +61,20 @@ system:
 	  echo "installing:$$missing"; \
 	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq $$missing >/dev/null; \
 	elif [ -n "$$missing" ]; then echo "please install:$$missing"; fi
+
+# What the freshness matrix drives, and the benchmarks' rg (some 120 MB, most of it emacs). A row whose
+# program is missing is skipped and says so.
+editors:
+	@missing=""; \
+	for pair in vim:vim emacs:emacs-nox nano:nano rsync:rsync rg:ripgrep; do \
+	  command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; \
+	done; \
+	if [ -n "$$missing" ] && command -v apt-get >/dev/null; then \
+	  sudo=""; [ "$$(id -u)" = 0 ] || sudo="sudo -n"; \
+	  echo "installing for tests:$$missing"; \
+	  { $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq \
+	    --no-install-recommends $$missing >/dev/null; } || echo "not installed:$$missing"; \
+	elif [ -n "$$missing" ]; then echo "not installed, their tests are skipped:$$missing"; fi
 
 clean:
 	rm -rf $(VENV) dist build .coverage .coverage.* htmlcov .hypothesis

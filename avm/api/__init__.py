@@ -1,21 +1,38 @@
-"""The only façade: AVM and AgentMemory. Every door goes through here; so does the access check."""
+"""The only façade: AVM and AgentMemory. Every door goes through here; so does the access check.
 
-from avm.api.avm import AVM, open_avm
-from avm.api.results import (
-    BlameLine,
-    Collected,
-    Commit,
-    Hit,
-    Info,
-    Recalled,
-    Remembered,
-    Restored,
-    Stats,
-    Status,
-    Undone,
-)
-from avm.api.view import AgentMemory, View
+Names are fetched when they are used: a question needs few of the answers' classes.
+"""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from avm.api.avm import AVM, open_avm
+    from avm.api.commits import BlameLine, Commit
+    from avm.api.facts import Info, Stats, Status
+    from avm.api.results import Hit, Recalled
+    from avm.api.view import AgentMemory, View
+    from avm.api.written import Collected, Remembered, Restored, Undone
+
+_PLACES = {
+    "AVM": "avm.api.avm",
+    "AgentMemory": "avm.api.view",
+    "BlameLine": "avm.api.commits",
+    "Collected": "avm.api.written",
+    "Commit": "avm.api.commits",
+    "Hit": "avm.api.results",
+    "Info": "avm.api.facts",
+    "Recalled": "avm.api.results",
+    "Remembered": "avm.api.written",
+    "Restored": "avm.api.written",
+    "Stats": "avm.api.facts",
+    "Status": "avm.api.facts",
+    "Undone": "avm.api.written",
+    "View": "avm.api.view",
+    "open_avm": "avm.api.avm",
+}
 __all__ = [
     "AVM",
     "AgentMemory",
@@ -33,3 +50,10 @@ __all__ = [
     "View",
     "open_avm",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(place), name)

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from avm.api import values
-from avm.api.results import BlameLine, Commit
 from avm.api.viewed import Viewed, a_folder, not_found
 from avm.base import paths
 from avm.base.access import Viewer
@@ -20,6 +19,7 @@ from avm.vault import files, history, revisions
 from avm.vault.identity import agent_of
 
 if TYPE_CHECKING:
+    from avm.api.commits import BlameLine, Commit
     from avm.vault.blame import Line
     from avm.vault.diff import Version
     from avm.vault.log import Logged
@@ -119,6 +119,7 @@ class Past(Viewed):
 
         Raises NotFoundError.
         """
+        from avm.api.commits import BlameLine
         from avm.vault.blame import blame
 
         rel, head = self._file(path), self._head()
@@ -335,6 +336,8 @@ class PastView:
 
 def _commit(viewer: Viewer, logged: Logged) -> Commit:
     """As the viewer may see it: a subject may name what the viewer may not see."""
+    from avm.api.commits import Commit
+
     visible = {rel: touch.kind for rel, touch in logged.paths.items() if viewer.can_read(rel)}
     subject, ops = logged.subject, logged.ops
     if viewer.agent is not None and len(visible) < len(logged.paths):
@@ -361,6 +364,8 @@ def _subject(visible: list[str], ops: tuple[str, ...]) -> str:
 
 
 def _blamed(viewer: Viewer, line: Line) -> BlameLine:
+    from avm.api.commits import BlameLine
+
     text = line.text.decode("utf-8", "replace")
     if line.id is None or not viewer.can_read(line.name):
         return BlameLine(line.number, text, None, None, None, None)

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from avm.api import values
-from avm.api.results import Hit, Info, Recalled, Stats
 from avm.api.viewed import Viewed, again_if_damaged, not_found
 from avm.base import paths
 from avm.base.times import format_instant, instant_of
@@ -18,6 +17,8 @@ from avm.recall.scoring import ScoringStrategy
 from avm.vault import files
 
 if TYPE_CHECKING:
+    from avm.api.facts import Info, Stats
+    from avm.api.results import Hit, Recalled
     from avm.index.index import MemoryRow
     from avm.recall.candidates import Scored
     from avm.recall.explain import Explained
@@ -55,6 +56,7 @@ class Reading(Viewed):
         zone: tzinfo | None = UTC,
     ) -> Recalled:
         """`recall` with its counts; `text` of the answer says so when nothing was found."""
+        from avm.api.results import Recalled
         from avm.recall import packing
         from avm.recall.candidates import load
 
@@ -77,6 +79,7 @@ class Reading(Viewed):
         self, query: str, limit: int = 10, *, folder: str = "", zone: tzinfo | None = UTC
     ) -> list[Hit]:
         """The memories that match best, each with its best passage. Raises UsageError."""
+        from avm.api.results import Hit
         from avm.recall.candidates import load
         from avm.recall.snippets import snippet
 
@@ -139,6 +142,8 @@ class Reading(Viewed):
     @again_if_damaged
     def stats(self, folder: str = "") -> Stats:
         """How much there is."""
+        from avm.api.facts import Stats
+
         self.store.refresh()
         where = self._filter(folder)
         with self.store.index.snapshot():
@@ -250,6 +255,8 @@ def _instant(moment: datetime | None) -> str | None:
 
 
 def _info(row: MemoryRow) -> Info:
+    from avm.api.facts import Info
+
     return Info(
         path=paths.display(row.path),
         title=row.title,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from avm.api.embedding import INSTALL_HINT
 from avm.api.waiting import Waiting
+from avm.base import log
 from avm.base.config import Config, hub_cache, model_home
 from avm.base.errors import IndexDamagedError, ModelError, RepositoryError
 from avm.embed.model_folder import MODEL_ID, find_model_folder, semantic_installed
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from avm.index.index import Index
     from avm.index.text import Filter
 
-_log = logging.getLogger(__name__)
 #: What a recall waits for its query's vector before it ranks by text.
 IMPATIENT_SECONDS = 0.15
 #: Loading the model takes about 6 s on two cores; ten times that is no machine worth waiting for.
@@ -239,7 +238,8 @@ class Semantic:
             embedder = self._model()
             (vector,) = embedder.embed([text], timeout=seconds)
         except (ModelError, RepositoryError) as err:
-            _log.log(logging.WARNING if forced else logging.INFO, "ranked by text: %s", err)
+            told = log.logger(__name__)
+            (told.warning if forced else told.info)("ranked by text: %s", err)
             raise _Off(short(err)) from None
         return partial(self._index.nearest, vector, embedder.model_id)
 
@@ -254,7 +254,7 @@ class Semantic:
             raise
         except IndexDamagedError as err:
             # A full disk keeps no vectors, and no question from its answer.
-            _log.warning("%s", err)
+            log.logger(__name__).warning("%s", err)
 
     def _model(self) -> Embedder:
         from avm.embed.worker_client import WorkerEmbedder

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from avm.api.past import SHORT, Past
-from avm.api.results import Collected, Restored, Undone
 from avm.base import paths
 from avm.base.errors import AccessError, NotFoundError, RepositoryError, UsageError
 from avm.base.times import format_instant
@@ -15,6 +14,7 @@ from avm.vault import files, history, revisions
 from avm.vault.rescue import last_kept
 
 if TYPE_CHECKING:
+    from avm.api.written import Collected, Restored, Undone
     from avm.vault.committer import Report
     from avm.vault.log import Logged
 
@@ -30,6 +30,8 @@ class Undoing(Past):
         An expiry that is past is taken out of the front matter. Raises NotFoundError, AccessError;
         UsageError if there is nothing to bring back.
         """
+        from avm.api.written import Restored
+
         rel = self._once_there(path)
         self._writable(rel)
         self._check_free(rel)
@@ -81,6 +83,8 @@ class Undoing(Past):
         agent takes back its own only. Raises AccessError, NotFoundError, UsageError;
         RepositoryError while nothing can be committed.
         """
+        from avm.api.written import Undone
+
         own = self.viewer.agent
         if own is not None and agent not in (None, own):
             raise AccessError(f"agent {own} may take back what it wrote itself, not {agent}'s")
@@ -109,6 +113,8 @@ class Undoing(Past):
     def gc(self) -> Collected:
         """Remove the expired memories under `memory/` from the tree, in one commit; history keeps
         them. Those that AVM would not commit stay, and why."""
+        from avm.api.written import Collected
+
         self.store.refresh()
         expired = [row.path for row in self.store.index.expired(self._filter(""))]
         left: dict[str, str] = {}
@@ -163,6 +169,8 @@ class Undoing(Past):
         raise NotFoundError(f"no commit has {paths.display(rel)}: git cat-file -p {blob}")
 
     def _restored(self, rel: str, notes: Iterable[str]) -> Restored:
+        from avm.api.written import Restored
+
         if files.is_below_memory(rel):
             report = self._commit_within([rel], None)
             if report.blocked:

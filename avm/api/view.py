@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from avm.api.reading import Reading
-from avm.api.results import Status
 from avm.api.store import Store
 from avm.api.undoing import Undoing
 from avm.api.viewed import again_if_damaged
@@ -17,6 +15,7 @@ from avm.base.access import Viewer
 from avm.base.errors import AccessError
 
 if TYPE_CHECKING:
+    from avm.api.facts import Status
     from avm.vault.committer import Report
 
 
@@ -25,6 +24,8 @@ class View(Writing, Reading, Undoing):
 
     def commit(self, message: str | None = None) -> Report:
         """Commit everybody's memories now, as an agent only its own. Raises RepositoryError."""
+        from dataclasses import replace
+
         agent = self.viewer.agent
         report = self.store.committer.commit(
             now=True, people=agent is None, subject=message, only=agent
@@ -69,6 +70,8 @@ class View(Writing, Reading, Undoing):
 
         Raises RepositoryError if git fails.
         """
+        from avm.api.facts import Status
+
         self.store.refresh()
         index = self.store.index
         where = self._filter(folder)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from avm.api import values
-from avm.api.results import Remembered
 from avm.api.viewed import Viewed, not_found
 from avm.base import paths
 from avm.base.errors import AccessError, NotFoundError, SecretError
@@ -18,6 +15,7 @@ from avm.vault import files
 from avm.vault.layout import Place
 
 if TYPE_CHECKING:
+    from avm.api.written import Remembered
     from avm.base.secrets import Finding
 
 _MOST_SAME_TITLES = 10_000
@@ -46,6 +44,7 @@ class Writing(Viewed):
         the same text returns the memory that is there. Raises UsageError for a bad value, named;
         SecretError for a token, unless `allow_secret`.
         """
+        from avm.api.written import Remembered
         from avm.base import memory_file
 
         text = values.text(text)
@@ -80,6 +79,8 @@ class Writing(Viewed):
         Raises AccessError, ExistsError for a folder, UsageError for what is no text, SecretError
         for a token, unless `allow_secret`.
         """
+        from avm.api.written import Remembered
+
         rel = self._writable(path)
         data = values.data(text)
         if not allow_secret:
@@ -162,6 +163,8 @@ class Writing(Viewed):
         if allow:
             self.store.allowed.allow(rel, data, findings)
             return []
+        import shlex
+
         shown = paths.display(rel)
         return [
             f"kept and searchable, but held back from git: it looks as if it held a secret"
@@ -181,6 +184,8 @@ class Writing(Viewed):
 
 def _refuse_tokens(data: bytes, body_at: int = 0) -> None:
     """Raise SecretError if `data`, whose text begins at byte `body_at`, holds a certain secret."""
+    from dataclasses import replace
+
     from avm.base import secrets
 
     findings = [finding for finding in secrets.find(data) if finding.certain]

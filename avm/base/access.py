@@ -7,13 +7,12 @@ exist for it. The owner (no agent) sees all. Every door asks the functions here;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avm.base import paths
 
 
-@dataclass(frozen=True)
-class Viewer:
+class Viewer(NamedTuple):
     """The one for whom a door acts: an agent, or the owner if `agent` is None."""
 
     agent: str | None = None

@@ -7,15 +7,14 @@ seconds (`+3600`, `-86400.5`) shifts it, an ISO instant freezes it.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from avm.base.errors import ConfigError
 from avm.base.times import parse_instant
 
 
-@dataclass(frozen=True)
-class Clock:
+class Clock(NamedTuple):
     """A wall clock: `frozen_at` (seconds since the epoch) if set, else real time plus `shift`."""
 
     shift: float = 0.0

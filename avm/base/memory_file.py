@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from avm.base.errors import UnsureError, UsageError
 from avm.base.times import format_instant, parse_duration, parse_instant
@@ -36,8 +36,7 @@ _PLAIN_LINE = re.compile(
 _PLAIN = re.compile(r"[^\W_][\w./+-]*(?: [\w./+-]+)*")
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """Byte offsets of a file: YAML in [yaml_start, yaml_end), body from body_start.
 
     Without front matter all three are the length of the BOM (0 or 3). `newline` is the file's own.
@@ -50,8 +49,7 @@ class Split:
     has_front: bool
 
 
-@dataclass(frozen=True)
-class Front:
+class Front(NamedTuple):
     """What the front matter says; None or empty where it says nothing readable."""
 
     title: str | None = None
@@ -67,11 +65,10 @@ class Front:
     pinned: bool = False
     source: str | None = None
     #: Keys that AVM does not read: text, lists and mappings of text, as written.
-    other: Mapping[str, Any] = field(default_factory=dict)
+    other: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class MemoryFile:
+class MemoryFile(NamedTuple):
     """A memory file taken apart. `problems` says, a line each, what could not be read."""
 
     split: Split

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from importlib import import_module
 
 import click
 
+from avm.base import log
 from avm.base.errors import AVMError
 from avm.cli.door import Door, drop_output
 
@@ -36,6 +36,7 @@ VERBS = (
     "model",
     "doctor",
     "hook",
+    "bench",
     "demo",
 )
 
@@ -73,7 +74,7 @@ def cli(ctx: click.Context, vault: str | None, agent: str | None) -> None:
 
 def main() -> None:
     """Run the command line and exit. A user's mistake is one line, a bug is a trace."""
-    logging.basicConfig(format="avm: %(message)s", level=logging.WARNING)
+    log.to_stderr("avm: %(message)s")
     try:
         code = cli.main(standalone_mode=False)
         if sys.stdout:

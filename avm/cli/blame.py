@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from avm.api import BlameLine
 from avm.api.past import SHORT
 from avm.cli.door import Door, shared
+
+if TYPE_CHECKING:
+    from avm.api import BlameLine
 
 
 @click.command("blame")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from avm.api import Commit
 from avm.api.past import SHORT
 from avm.cli.door import Door, shared_but_agent
+
+if TYPE_CHECKING:
+    from avm.api import Commit
 
 
 @click.command("log")

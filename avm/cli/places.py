@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import posixpath
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from avm.base import paths
 from avm.base.errors import UsageError
 
 
-@dataclass(frozen=True)
-class MountPlace:
+class MountPlace(NamedTuple):
     """A mount: where, of which vault, for whom."""
 
     mountpoint: str
@@ -20,8 +19,7 @@ class MountPlace:
     agent: str | None
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """The caller's folder, the mounts there are, and the one that the folder is in, if any."""
 
     folder: str

@@ -7,7 +7,7 @@ import sys
 import click
 
 from avm.cli.door import ASKING, Door, question_argument, shared
-from avm.overlay.nodes.search import as_lines
+from avm.overlay.hits import as_lines
 
 
 @click.command("search", context_settings=ASKING)

@@ -20,7 +20,7 @@ def command(door: Door) -> None:
     """Say what is mounted, indexed, not committed yet, expired and unreadable."""
     status = door.view().status()
     mounts = [m for m in read_all(mount_registry()) if str(m.vault) == status.vault]
-    value = dataclasses.asdict(status) | {"mounts": [dataclasses.asdict(m) for m in mounts]}
+    value = dataclasses.asdict(status) | {"mounts": [m._asdict() for m in mounts]}
     door.result(value, _places(status, mounts) + as_text(status))
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from avm.api import Undone
 from avm.api.past import SHORT
 from avm.base.paths import printable
 from avm.cli.door import Door, shared_but_agent
+
+if TYPE_CHECKING:
+    from avm.api import Undone
 
 
 @click.command("undo")

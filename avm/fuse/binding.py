@@ -10,7 +10,6 @@ from __future__ import annotations
 import codecs
 import ctypes
 import errno
-import logging
 import os
 import sys
 import threading
@@ -18,12 +17,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from avm.base import log
 from avm.base.errors import MountError
 from avm.fuse.hints import no_libfuse
 from avm.fuse.operations import Operations, answer_errno
 from avm.fuse.platform import options_for
 
-_log = logging.getLogger(__name__)
+_log = log.logger(__name__)
 
 Choice = Literal["auto", "fusepy", "mfusepy"]
 

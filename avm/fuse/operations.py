@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import errno
 import itertools
-import logging
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from avm.base import log
 from avm.base.errors import AVMError
 from avm.fuse.platform import here
 from avm.fuse.tree import Tree
@@ -21,7 +21,7 @@ from avm.overlay.attributes import Attributes
 from avm.overlay.handle import Handle
 from avm.overlay.times import UTIME_NOW
 
-_log = logging.getLogger(__name__)
+_log = log.logger(__name__)
 _T = TypeVar("_T")
 
 # The kernel also hands down bits that are its own business or harm: O_DIRECT makes pread fail on

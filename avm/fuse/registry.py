@@ -9,15 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from avm.base import atomic
 from avm.fuse.platform import here, is_stale
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(NamedTuple):
     """A mount and its server. `started` in seconds since the epoch; agent None is the owner."""
 
     mountpoint: Path
@@ -81,7 +80,7 @@ def read_all(registry_dir: Path) -> list[Registration]:
                 found.append(entry)
                 continue
             if is_stale(entry.mountpoint):
-                found.append(replace(entry, stale=True))
+                found.append(entry._replace(stale=True))
                 continue
         elif entry is not None and entry.running():
             # Detached, and still serving those who hold it; or just before its mount.

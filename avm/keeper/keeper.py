@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import resource
 import signal
@@ -15,6 +14,7 @@ from typing import Any
 
 from avm.api.keeper import abilities, hello, socket_path
 from avm.api.store import Store
+from avm.base import log
 from avm.base.errors import AVMError
 from avm.base.keeper_client import Hello
 from avm.keeper.election import lock_path, take_role
@@ -25,7 +25,7 @@ from avm.keeper.watcher import Watcher
 from avm.vault.background import BackgroundCommitter
 from avm.vault.committer import Committer
 
-_log = logging.getLogger(__name__)
+_log = log.logger(__name__)
 
 
 class Keeper:

@@ -6,7 +6,6 @@ thread embeds; questions are answered by whoever asks, between two of its small 
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import unicodedata
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from avm.api.embedding import INSTALL_HINT, Filling
 from avm.api.semantic import WORTH_EMBEDDING, short
+from avm.base import log
 from avm.base.config import hub_cache, model_home
 from avm.base.errors import AVMError, ModelError
 from avm.embed.model_folder import MODEL_ID, find_model_folder, semantic_installed
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from avm.embed.protocol import Embedder
     from avm.index.text import Filter
 
-_log = logging.getLogger(__name__)
+_log = log.logger(__name__)
 _LOAD_SECONDS = 180.0
 _LOADING = "the model is still loading"
 _FIRST_BACK_OFF, _LAST_BACK_OFF = 1.0, 300.0

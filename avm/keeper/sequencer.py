@@ -6,19 +6,19 @@ that is in what the round looks at.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from avm.base import log
 from avm.base.errors import AVMError, NoVaultError
 from avm.keeper.watcher import Doubt, Watcher, topmost
 from avm.vault import history
 from avm.vault.location import Vault
 from avm.vault.survey import Walk
 
-_log = logging.getLogger(__name__)
+_log = log.logger(__name__)
 #: A full look now and then, in case an event that should have come did not. As a share of the time
 #: it takes: 1 % of one processor at most.
 _SCAN_SECONDS = 300.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import selectors
 import socket
@@ -15,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from avm.base import log
 from avm.base.errors import AVMError, RepositoryError
 from avm.base.keeper_client import MAX_LINE, Hello, line, message_of, peer_uid
 
-_log = logging.getLogger(__name__)
+_log = log.logger(__name__)
 _READ_BYTES = 1 << 16
 _TICK_SECONDS = 1.0
 #: How long a mount may take to say which files are open in it.

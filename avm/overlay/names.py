@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote, unquote_plus
 
 from avm.api import View
@@ -27,8 +27,7 @@ PAST = ":at:"
 _PROBES = (",v", "~", ".swp", ".swo", ".swx", ".orig", ".bak", ".gz", ".bz2", ".xz")
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """A family of virtual nodes: its name, where it stands, its parameters, how it answers.
 
     `place` is `folder`, `file`, or `root` for a folder in the root. `parameters` maps a parameter's
@@ -56,8 +55,7 @@ class Node:
         return f"{before}:{self.name}{value}" + ("/" if after else "")
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """A parsed name: the node, the file's name it is on ("" for a folder's), the arguments."""
 
     node: Node

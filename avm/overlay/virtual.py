@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avm.api import View
 from avm.base import paths
@@ -21,8 +21,7 @@ _MEMO_SECONDS = 2.0
 _MEMO_ENTRIES = 64
 
 
-@dataclass(frozen=True)
-class _Memo:
+class _Memo(NamedTuple):
     generation: int
     head: str | None
     until: float  # time.monotonic

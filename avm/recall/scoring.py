@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from avm.base.errors import UsageError
 from avm.base.memory_file import DEFAULT_IMPORTANCE
@@ -46,16 +46,14 @@ class ScoringStrategy(enum.Enum):
             raise UsageError(f"strategy {value!r}: use one of {names}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What speaks for a passage: BM25 (larger is better) and cosine, None where it has none."""
 
     text: float | None
     cosine: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
+class Scale(NamedTuple):
     """The range of the evidence among the candidates of one query."""
 
     best_text: float

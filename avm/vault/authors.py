@@ -10,8 +10,8 @@ import json
 import os
 import threading
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from avm.base import atomic
 from avm.vault import journal
@@ -19,8 +19,7 @@ from avm.vault.location import Vault
 from avm.vault.locks import locked
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One write: the path as a rel, the agent (None: the owner), the operation, and when.
 
     `op` is `remember`, `edit`, `forget` or the command that wrote; `at` is in seconds since the
@@ -47,7 +46,7 @@ class Authors:
 
     def record(self, entry: Entry, *, fsync: bool = False) -> None:
         """Append one entry."""
-        record = {name: value for name, value in asdict(entry).items() if name != "blob" or value}
+        record = {name: value for name, value in entry._asdict().items() if name != "blob" or value}
         journal.append(self._file, record, fsync=fsync)
 
     def read(self) -> tuple[list[Entry], int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avm.base import log
 from avm.base.config import Config
 from avm.base.errors import AVMError
 from avm.vault.authors import Authors, Entry
@@ -21,7 +21,7 @@ from avm.vault.locks import try_lock
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-_log = logging.getLogger(__name__)
+_log = log.logger(__name__)
 _POLL_SECONDS = 0.25
 #: How often a round looks for the person's own edits, which no journal tells of, and whether
 #: there is house to keep.

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avm.base.errors import RepositoryError
+
+if TYPE_CHECKING:
+    import signal
+    import subprocess
 
 #: Variables that point git at a repository or an index; inside a hook they name the person's own.
 POINTERS = (
@@ -54,6 +55,8 @@ def run(
     Raises RepositoryError with git's own last line if it fails (unless `check` is false) or is
     not installed.
     """
+    import subprocess
+
     feed: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
     try:
         done = subprocess.run(
@@ -73,6 +76,9 @@ def run(
 
 def fields(folder: Path, args: Sequence[str]) -> Iterator[bytes]:
     """What `git ARGS` prints, split at its NULs, as it comes. Raises RepositoryError as `run`."""
+    import subprocess
+    import tempfile
+
     with tempfile.TemporaryFile() as said:
         try:
             child = subprocess.Popen(
@@ -106,6 +112,8 @@ class Started:
     def __init__(
         self, folder: Path, args: Sequence[str], *, stdin: bytes, env: Mapping[str, str]
     ) -> None:
+        import subprocess
+
         pipe = subprocess.PIPE
         try:
             self._child = subprocess.Popen(
@@ -138,6 +146,7 @@ def run_low(folder: Path, args: Sequence[str], halt: Callable[[], bool]) -> bool
     Returns whether it ran to its end. Raises RepositoryError as `run` does.
     """
     import shutil
+    import subprocess
 
     tools = (("nice", "-n", "19"), ("ionice", "-c", "3"))
     low = [word for tool in tools if shutil.which(tool[0]) for word in tool]
@@ -163,6 +172,9 @@ def run_low(folder: Path, args: Sequence[str], halt: Callable[[], bool]) -> bool
 
 def _until_halted(child: subprocess.Popen[bytes], halt: Callable[[], bool]) -> tuple[bytes, bool]:
     """What the child said on stderr, and whether it came to its end by itself."""
+    import signal
+    import subprocess
+
     halted_at: float | None = None
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from avm.base.paths import is_agent_name
 from avm.vault import git
@@ -14,8 +14,7 @@ _IDENT = re.compile(r"(.*) <(.*)> \d+ [+-]\d{4}", re.DOTALL)
 _AGENTS = "@agents.avm.invalid"
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """A name and an e-mail address."""
 
     name: str

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
+from typing import NamedTuple
 
 #: What AVM never exceeds in a folder where it picks the place.
 MOST_FILES = 2_000
@@ -30,8 +31,7 @@ _TICK_NS = 20_000_000
 _WRITERS = 8
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a new file goes (`folder`, a rel), and the other folders where its like may be."""
 
     folder: str

@@ -5,8 +5,8 @@ Reads a few small files and starts no program, so that every command can afford 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from avm.base.errors import NoVaultError, RepositoryError
 from avm.vault import git
@@ -18,8 +18,7 @@ FORMAT = 1
 ADOPTED_KEY = "avm.vault"
 
 
-@dataclass(frozen=True)
-class Vault:
+class Vault(NamedTuple):
     """A vault's places. `adopted`: marked in git's config, not by a tracked `.avm/` folder."""
 
     root: Path

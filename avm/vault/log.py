@@ -8,7 +8,7 @@ asked whether they moved it from another.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avm.base.errors import RepositoryError
 from avm.base.paths import is_checked_out, printable
@@ -32,8 +32,7 @@ _KINDS = {"A": "added", "D": "deleted"}
 _FILE_MODES = ("100644", "100755", "100664", "000000")
 
 
-@dataclass(frozen=True)
-class Touch:
+class Touch(NamedTuple):
     """What a commit did to a path: `added`, `changed` or `deleted`; blob ids in hex, all zeros for
     none. `is_file`: neither side is a symbolic link or a submodule."""
 
@@ -43,8 +42,7 @@ class Touch:
     is_file: bool = True
 
 
-@dataclass(frozen=True)
-class Logged:
+class Logged(NamedTuple):
     """A commit. `time`: of the committer, in seconds since the epoch; `paths`: everything that
     differs from its first parent; `name`: what the path asked for was called then (None: all)."""
 

@@ -8,7 +8,6 @@ tells.
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -79,6 +78,8 @@ class GitWatch:
 
     def _from_ps(self, commands: Collection[str]) -> str | None:
         """Without /proc nobody tells where a process works: any git command counts."""
+        import subprocess
+
         command = ("ps", "-x", "-o", "pid=,command=")
         listed = subprocess.run(command, capture_output=True, check=False).stdout
         for line in listed.decode("utf-8", "replace").splitlines():

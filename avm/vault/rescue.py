@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from avm.base import paths
 from avm.base.errors import NotFoundError
@@ -20,8 +19,7 @@ _RENEWED_SECONDS = 86_400
 _NAME_CHARS = 50  # 200 bytes at most, of the 255 that a name may have
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """A text that was kept: the rel it stood at, its blob (hex), when (seconds since the epoch)."""
 
     path: str

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 import threading
 import time
-from dataclasses import dataclass
 from datetime import UTC, timedelta, tzinfo
+from typing import NamedTuple
 
 from avm.base.errors import NotFoundError, UsageError
 from avm.base.times import parse_duration, parse_moment
@@ -26,8 +26,7 @@ _MEMO_SECONDS = 1.0
 _MEMO_ENTRIES = 256
 
 
-@dataclass(frozen=True)
-class _Memo:
+class _Memo(NamedTuple):
     head: str | None
     until: float  # time.monotonic
     commit: str

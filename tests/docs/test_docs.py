@@ -69,16 +69,16 @@ def test_generated_parts_are_what_the_code_says(page: str) -> None:
 def test_every_verb_and_option_is_documented(name: str) -> None:
     text = read("cli.md")
     section = text.split(f"\n## avm {name}\n")[1].split("\n## ")[0]
-    command = make_docs.verb(name)
-    own = [p for p in command.params if isinstance(p, click.Option) and make_docs.is_own(p)]
-    for option in own:
-        assert option.help, option.name
-        for flag in option.opts:
-            assert re.search(rf"^\| `[^`]*{re.escape(flag)}\b", section, re.MULTILINE), flag
-    flags = {flag for parameter in command.params for flag in parameter.opts}
-    for flag in make_docs.SHARED_OPTIONS:
-        assert f"--{flag}" in flags
-        assert f"| `--{flag}" in text.split("\n## ")[0]
+    for _, command in make_docs.within(name, make_docs.verb(name)):
+        own = [p for p in command.params if isinstance(p, click.Option) and make_docs.is_own(p)]
+        for option in own:
+            assert option.help, option.name
+            for flag in option.opts:
+                assert re.search(rf"^\| `[^`]*{re.escape(flag)}\b", section, re.MULTILINE), flag
+        flags = {flag for parameter in command.params for flag in parameter.opts}
+        for flag in make_docs.SHARED_OPTIONS:
+            assert f"--{flag}" in flags
+            assert f"| `--{flag}" in text.split("\n## ")[0]
 
 
 def test_every_example_on_the_command_line_is_one() -> None:

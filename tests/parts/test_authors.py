@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -140,7 +139,7 @@ def test_eight_writers_and_one_who_settles_lose_no_entry(vault: Vault, authors: 
     waiting = [entry(f"waits-{number}.md") for number in range(300)]  # makes settling slow
     authors.record(waiting[0])
     with journal(vault).open("ab") as file:
-        file.writelines(json.dumps(asdict(one)).encode() + b"\n" for one in waiting[1:])
+        file.writelines(json.dumps(one._asdict()).encode() + b"\n" for one in waiting[1:])
     writers = [python(APPEND, vault.root, str(number)) for number in range(8)]
     seen: list[str] = []
 

@@ -67,6 +67,21 @@ def verb(name: str) -> click.Command:
 def verb_part(name: str) -> str:
     """What a verb is called with, what it does, its options less those that all verbs share."""
     command = verb(name)
+    parts = (
+        [f"\n{inspect.cleandoc(command.help or '')}\n"] if isinstance(command, click.Group) else []
+    )
+    return "".join(parts + [part(words, one) for words, one in within(name, command)])
+
+
+def within(name: str, command: click.Command) -> list[tuple[str, click.Command]]:
+    """A verb, or the verbs of a group, with the words that call them."""
+    if not isinstance(command, click.Group):
+        return [(name, command)]
+    return [(f"{name} {word}", command.commands[word]) for word in sorted(command.commands)]
+
+
+def part(name: str, command: click.Command) -> str:
+    """The same of one command."""
     usage, options = [f"avm {name}"], []
     for parameter in command.params:
         if isinstance(parameter, click.Argument):

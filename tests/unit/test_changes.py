@@ -69,6 +69,7 @@ journals = st.lists(
         st.sampled_from([None, "akashi", "bob"]),
         st.sampled_from(["remember", "edit", "forget"]),
         ages,
+        blob=st.none(),
     ),
     max_size=6,
 )

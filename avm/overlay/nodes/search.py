@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from avm.api import Hit, View
+from avm.api import View
+from avm.overlay.hits import as_lines
 from avm.overlay.names import Node
 
 _HOW = """\
@@ -21,13 +22,6 @@ def render(view: View, rel: str, arguments: Mapping[str, str]) -> str:
         return _HOW
     limit: str | int = arguments.get("limit", 10)
     return as_lines(view.search(text, limit, folder=rel), text)  # type: ignore[arg-type]
-
-
-def as_lines(hits: list[Hit], text: str) -> str:
-    """Hits as text; one line that says so when there are none."""
-    if not hits:
-        return f"Nothing found for {text.strip()!r}.\n"
-    return "".join(f"{hit.score:.2f} {hit.path}#L{hit.line}  {hit.snippet}\n" for hit in hits)
 
 
 NODE = Node(

@@ -1,0 +1,50 @@
+"""What is told of memories and of the whole vault. Paths are vault paths: `/memory/…`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Info:
+    """A memory in a list. `expires` is None for one that stays; `size` is in bytes."""
+
+    path: str
+    title: str
+    importance: float | None
+    changed: datetime
+    expires: datetime | None
+    agent: str | None
+    pinned: bool
+    size: int
+
+
+@dataclass(frozen=True)
+class Stats:
+    """How much there is to see. `bytes` counts whole files."""
+
+    memories: int
+    bytes: int
+    tags: int
+    folders: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a vault. `waiting` maps vault paths to why they are not committed; `blocked`
+    says what holds up all commits; `unreadable` lists (vault path, problem); `keeper` says
+    in a line whether one runs and how it is."""
+
+    vault: str
+    adopted: bool
+    memories: int
+    expired: tuple[str, ...]
+    unreadable: tuple[tuple[str, str], ...]
+    waiting: dict[str, str]
+    blocked: str | None
+    embedded: int
+    passages: int
+    semantic: str
+    notice: str | None
+    keeper: str
