@@ -85,6 +85,11 @@ class KeeperLink:
             self._again_seconds = _AGAIN_SECONDS
         return answer
 
+    @property
+    def met(self) -> Hello | None:
+        """Who the keeper is that was met last, also one that cannot be asked; None if none."""
+        return self._client.met
+
     def connect(self) -> Connection | None:
         """A conversation of its own with the keeper, None if there is no keeper."""
         return self._client.connect()

@@ -64,6 +64,8 @@ class Semantic:
         self._index = index
         self._waiting = waiting
         self._keeper = keeper
+        #: A program that stays, and nobody starts a keeper for it: its own model is all it can get.
+        self._must_do_without = waiting is Waiting.LIBRARY and not config["keeper.autostart"]
         self._log_file = vault.state_dir / "model.log"
         self._guard = threading.Lock()
         self._embedder: Embedder | None = None
@@ -162,10 +164,11 @@ class Semantic:
             try:
                 return self._ask(keeper, text, where, limit, also, seconds)
             except _Off:
-                if not forced:
+                if not forced and not self._must_do_without:
                     raise
             # In the middle of a question's snapshot nothing new can be embedded for it.
-            return self._without_keeper(text, seconds, forced=True, fill=False)(where, limit, also)
+            near = self._without_keeper(text, seconds, forced=forced, fill=False)
+            return near(where, limit, also)
 
         return near
 

@@ -90,6 +90,9 @@ def _as_text(status: dict[str, Any] | None) -> str:
         lines.append(f"         {status['unwatched']} looked at each time: {status['hindrance']}")
     if status["overflows"]:
         lines.append(f"         {status['overflows']} times too many events at once: all looked at")
+    meaning = status["meaning"]
+    state = meaning["problem"] or f"{meaning['have']} of {meaning['total']} passages embedded"
+    lines.append(f"meaning  {state}")
     if status["problem"]:
         lines.append(f"problem  {status['problem']}")
     return "\n".join(lines) + "\n"

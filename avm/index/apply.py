@@ -160,10 +160,12 @@ def _write(connection: sqlite3.Connection, readings: Iterable[Reading], gone: li
             changed |= removed.rowcount > 0
             continue
         row = connection.execute(
-            "SELECT id, hash FROM memory WHERE path = ?", (reading.path,)
+            "SELECT id, hash, mtime_ns FROM memory WHERE path = ?", (reading.path,)
         ).fetchone()
         if row is not None and row["hash"] == reading.extracted.hash:
             _touch(connection, row["id"], reading)
+            # What is not committed ranks by its stamp.
+            changed |= row["mtime_ns"] != reading.stamp.mtime_ns
             continue
         changed = True
         if row is None:

@@ -287,6 +287,25 @@ def test_dates_follow_git(lab: Lab) -> None:
     assert lab.found("three") == ["a"]
 
 
+def test_a_new_stamp_alone_is_a_change(lab: Lab) -> None:
+    """What is not committed ranks by its stamp, and what was kept of the order must go."""
+    for name, day in (("x", 1), ("y", 2)):
+        os.utime(
+            lab.write(f"memory/shared/{name}.md", f"{name} undated"), (OLD + day * 86_400,) * 2
+        )
+    lab.settle()
+
+    def newest() -> list[str]:
+        found = [hit.path for hit in lab.avm.search("since:2023-01-01", 100)]
+        return [path[-4] for path in found if path[-4] in "xy"]
+
+    assert newest() == ["y", "x"]
+    before = lab.avm.store.index.generation()
+    os.utime(lab.place("x"), (OLD + 3 * 86_400,) * 2)
+    assert newest() == ["x", "y"]
+    assert lab.avm.store.index.generation() != before
+
+
 def test_ignore_rules_come_and_go(lab: Lab) -> None:
     lab.write("memory/shared/deep/d.md", "delta common")
     lab.write("memory/shared/x/e.md", "epsilon common")

@@ -19,8 +19,9 @@ from conftest import git, keeper_of, run_avm, wait_for
 from vault_helpers import assert_clean, show
 
 from avm import AVM
+from avm.api import doctor, open_avm
 from avm.api import keeper as api_keeper
-from avm.api import open_avm
+from avm.api.checks import CHECKS
 from avm.api.keeper import hello, socket_path
 from avm.api.waiting import Waiting
 from avm.base.keeper_client import PROTOCOL, Connection, Hello, line
@@ -351,3 +352,20 @@ def test_head_that_moves_is_seen(vault: Vault, pid: int) -> None:
         assert avm.store.keeper.ask("barrier", timeout=30.0) == {"ok": True}
         row = avm.store.index.memory("memory/shared/old.md")
         assert row is not None and row.changed == 1500000000.0
+
+
+# What doctor says of it
+
+
+def test_doctor_tells_of_a_keeper_that_cannot_be_asked(
+    vault: Vault, pid: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = [one for one in CHECKS if one.name == "keeper"]
+    with open_avm(vault.root, {}, Waiting.COMMAND) as avm:
+        assert doctor.check(avm, check) == []
+    from avm.index import database
+
+    monkeypatch.setattr(database, "SCHEMA", database.SCHEMA + 1)
+    with open_avm(vault.root, {}, Waiting.COMMAND) as avm:
+        (finding,) = doctor.check(avm, check)
+        assert finding.note and f"process {pid}" in finding.what

@@ -5,6 +5,7 @@ from __future__ import annotations
 from avm.api.checks import (
     history,
     index,
+    keeper,
     leftovers,
     locks,
     memories,
@@ -23,6 +24,7 @@ CHECKS: tuple[Check, ...] = (
     *place.CHECKS,
     *memories.CHECKS,
     *index.CHECKS,
+    *keeper.CHECKS,
     *leftovers.CHECKS,
     *history.CHECKS,
 )
