@@ -127,6 +127,11 @@ class Store:
                 self._trees = PastTrees(self.vault, many=self._waiting is not Waiting.COMMAND)
             return self._trees
 
+    @property
+    def notice(self) -> str | None:
+        """A line on what befell the index, if this process asked it and anything did."""
+        return self._index.notice if self._index is not None else None
+
     def now(self) -> float:
         """Seconds since the epoch, by AVM's clock."""
         return self.config.clock.timestamp()
@@ -201,7 +206,8 @@ class Store:
             if self._attachment:
                 self._attachment.stop()
             report = self._commit_no_more()
-            if report is None and self._wrote and self._waiting is not Waiting.COMMAND:
+            flushed = self._waiting is not Waiting.COMMAND and self.config["commit.who"] != "off"
+            if report is None and self._wrote and flushed and self._authors.read()[0]:
                 report = self._flush()
             return report
         finally:

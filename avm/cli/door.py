@@ -79,6 +79,8 @@ class Door:
         """Commit what waits; a commit that cannot be made now is a warning: the file is safe."""
         if self._avm is None:
             return
+        if notice := self._avm.store.notice:
+            warn(notice)
         try:
             report = self._avm.close()
         except AVMError as err:
@@ -181,7 +183,7 @@ def question_argument(words: tuple[str, ...]) -> str:
     """
     for word in words:
         if word.startswith("--"):
-            raise UsageError(f"no such option: {word}")
+            raise UsageError(f"No such option {word!r}.")
     return text_argument(words)
 
 

@@ -79,9 +79,15 @@ def test_a_git_folder_that_cannot_be_written_loses_nothing(closed: Path, tmp_pat
         assert done.stderr.count("\n") <= 1, done.stderr
         return done.stderr or done.stdout
 
-    for verb in (["remember", "--title", "new", "some text"], ["commit"], ["undo"], ["gc"],
-                 ["search", "RSI"], ["status"], ["forget", "memory/shared/rule.md"]):  # fmt: skip
+    def answered(*args: str) -> str:
+        command = [*prefix, sys.executable, "-m", "avm", "--vault", str(closed), *args]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    for verb in (["remember", "--title", "new", "some text"], ["commit"], ["undo"],
+                 ["search", "RSI"], ["gc"], ["forget", "memory/shared/rule.md"]):  # fmt: skip
         assert "Permission denied" in said(*verb)
+    assert "/memory/shared/rule.md" in answered("search", "RSI")
+    assert "index in memory" in answered("status")
     assert "remember: rule" in said("log")
     assert "RSI" in said("cat", "memory/shared/rule.md")
     state = str(tmp_path / "state")
