@@ -42,7 +42,7 @@ class Door:
         if self._avm is None:
             vault = self.vault
             given = {"agent": self.agent, **arguments}
-            if self.place.mount and vault is None:
+            if vault is None and self.place.mount:
                 vault = self.place.mount.vault
                 given["agent"] = self.agent or self.place.mount.agent
             self._avm = open_avm(None, {"vault": vault, **given}, waiting)

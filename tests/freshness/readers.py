@@ -37,11 +37,8 @@ class Column(NamedTuple):
 
 @contextlib.contextmanager
 def keeper_running(vault: Path) -> Iterator[bool]:
-    """A keeper of the vault while the block runs; False if this AVM has none.
-
-    THE SWITCH: this is all that the matrix knows of the keeper.
-    """
-    running = keeper(vault)
+    """A keeper of the vault while the block runs."""
+    running = keeper(vault, semantic=False)
     try:
         yield running is not None
     finally:
