@@ -33,11 +33,12 @@ def apply(
     gone = list(plan.gone)
     for batch in _batches(plan.read):
         before = generation(database.connection)
-        readings = [read(vault.root, path) for path in batch]
+        known = dict(_hashes(database.connection, batch))
+        readings = [read(vault.root, path, known.get(path)) for path in batch]
         with database.transaction() as connection:
             moved_on = generation(connection) != before
             checked = [_recheck(vault, reading, moved_on) for reading in readings]
-            if _write(connection, checked, gone):
+            if _write(connection, vault, checked, gone):
                 count_up(connection)
         if progress:
             progress(len(batch))
@@ -147,7 +148,9 @@ def _recheck(vault: Vault, reading: Reading, moved_on: bool) -> Reading:
     return reading
 
 
-def _write(connection: sqlite3.Connection, readings: Iterable[Reading], gone: list[str]) -> bool:
+def _write(
+    connection: sqlite3.Connection, vault: Vault, readings: Iterable[Reading], gone: list[str]
+) -> bool:
     """Write rows; a file with the content of a `gone` one takes over its row. True if any changed.
 
     Paths taken over are removed from `gone`.
@@ -155,17 +158,19 @@ def _write(connection: sqlite3.Connection, readings: Iterable[Reading], gone: li
     changed = False
     leaving = dict(_hashes(connection, gone))
     for reading in readings:
-        if reading.stamp is None or reading.extracted is None:
-            removed = connection.execute("DELETE FROM memory WHERE path = ?", (reading.path,))
-            changed |= removed.rowcount > 0
-            continue
         row = connection.execute(
             "SELECT id, hash, mtime_ns FROM memory WHERE path = ?", (reading.path,)
         ).fetchone()
-        if row is not None and row["hash"] == reading.extracted.hash:
+        if reading.stamp and row is not None and row["hash"] == reading.hash:
             _touch(connection, row["id"], reading)
             # What is not committed ranks by its stamp.
             changed |= row["mtime_ns"] != reading.stamp.mtime_ns
+            continue
+        if reading.stamp and reading.extracted is None:
+            reading = read(vault.root, reading.path)  # another process wrote the row meanwhile
+        if reading.extracted is None:
+            removed = connection.execute("DELETE FROM memory WHERE path = ?", (reading.path,))
+            changed |= removed.rowcount > 0
             continue
         changed = True
         if row is None:

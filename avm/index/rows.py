@@ -9,6 +9,7 @@ from pathlib import Path
 
 from avm.index.extract import Extracted, extract
 from avm.vault.files import Stamp
+from avm.vault.git import blob_id
 
 _TAGS = "INSERT OR IGNORE INTO tag VALUES (?, ?)"
 _LINKS = "INSERT OR IGNORE INTO link VALUES (?, ?, ?, ?)"
@@ -26,25 +27,34 @@ MEMORY_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One file as it was read. `extracted` is None if it is no regular file any more."""
+    """One file as it was read. `stamp` is None if it is no regular file any more."""
 
     path: str
     stamp: Stamp | None
     checked_ns: int
+    #: Its blob id, and what is in it: None where the index was known to have that content.
+    hash: str | None
     extracted: Extracted | None
 
 
-def read(root: Path | str, path: str) -> Reading:
-    """Read the file at the rel `path`; follows no link, raises nothing."""
+def read(root: Path | str, path: str, known: str | None = None) -> Reading:
+    """Read the file at the rel `path`; follows no link, raises nothing.
+
+    `known`: the blob id that the index has; if it has that content it is not taken apart again.
+    """
     checked_ns = time.time_ns()
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         fd = os.open(f"{root}/{path}", flags)
     except OSError:
-        return Reading(path, None, checked_ns, None)
+        return Reading(path, None, checked_ns, None, None)
     with open(fd, "rb", buffering=0) as file:
         stamp = Stamp.of(os.fstat(fd))
-        return Reading(path, stamp, checked_ns, extract(path, file.readall()))
+        raw = file.readall()
+    if known is not None and blob_id(raw) == known:
+        return Reading(path, stamp, checked_ns, known, None)
+    extracted = extract(path, raw)
+    return Reading(path, stamp, checked_ns, extracted.hash, extracted)
 
 
 def memory_values(reading: Reading) -> dict[str, object]:

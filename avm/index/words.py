@@ -25,6 +25,9 @@ _IDENTIFIER = re.compile(
     r"(?:[.:/\\_-]+\w+)*",
     re.ASCII,
 )
+#: What makes a word an identifier; looked for first, since most text has none and it is cheap.
+_MIXED = re.compile(r"[a-z0-9][A-Z]|[A-Z][A-Z][a-z]|[0-9][a-zA-Z]|[a-zA-Z][0-9]")
+_JOINED = re.compile(r"\w+(?:[.:/\\_-]+\w+)*", re.ASCII)
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _WORD = re.compile(r"[^\W_]+")
 #: More parts than this make no name that anybody asks for by its parts: a hash, a key, base64.
@@ -75,8 +78,11 @@ def identifier_parts(word: str) -> list[str]:
 def identifiers(text: str) -> list[str]:
     """The parts of all identifiers in `text`, which is NFKC, each identifier once."""
     found: list[str] = []
-    for word in dict.fromkeys(_IDENTIFIER.findall(text)):
-        found += identifier_parts(word)
+    if _MIXED.search(text):
+        joined = [word for word in _JOINED.findall(text) if _MIXED.search(word)]
+        names = [name for word in joined for name in _IDENTIFIER.findall(word)]
+        for name in dict.fromkeys(names):
+            found += identifier_parts(name)
     return found
 
 

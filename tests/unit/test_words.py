@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avm.index import words
 from avm.index.words import cjk_column, cjk_runs, identifier_parts, normal, parts_column
 
 cjk = st.text(st.sampled_from("记忆力日本語メモリーｶﾞ기억々"), min_size=1, max_size=6)
@@ -58,3 +59,10 @@ def test_each_character_and_each_pair_is_found(run: str) -> None:
 def test_any_text_has_columns(text: str) -> None:
     assert isinstance(cjk_column(text) + parts_column(text), str)
     assert all(identifier_parts(text))
+
+
+@given(st.text(alphabet=st.sampled_from("abAB12_.-/:\\ é記v"), max_size=30))
+def test_looking_for_mixed_words_first_loses_none(text: str) -> None:
+    """Identifiers are found by a costly pattern, which is tried only where it can match."""
+    found = dict.fromkeys(words._IDENTIFIER.findall(text))
+    assert words.identifiers(text) == [p for name in found for p in words.identifier_parts(name)]
