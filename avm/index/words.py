@@ -92,6 +92,8 @@ def identifier_parts(word: str) -> list[str]:
 
 def identifiers(text: str) -> list[str]:
     """The parts of all identifiers in `text`, which is NFKC, each identifier once."""
+    if text.isalpha() and text[1:].islower():
+        return []  # a plain word, as most that are asked for
     found: list[str] = []
     for word in dict.fromkeys(_identifier().findall(text)):
         found += identifier_parts(word)

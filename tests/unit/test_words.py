@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avm.index.words import cjk_column, cjk_runs, identifier_parts, normal, parts_column
+from avm.index.words import (
+    cjk_column,
+    cjk_runs,
+    identifier_parts,
+    identifiers,
+    normal,
+    parts_column,
+)
 
 cjk = st.text(st.sampled_from("记忆力日本語メモリーｶﾞ기억々"), min_size=1, max_size=6)
 
@@ -58,3 +65,8 @@ def test_each_character_and_each_pair_is_found(run: str) -> None:
 def test_any_text_has_columns(text: str) -> None:
     assert isinstance(cjk_column(text) + parts_column(text), str)
     assert all(identifier_parts(text))
+
+
+@given(st.text(st.sampled_from("abcXYZ019é_É"), max_size=6))
+def test_a_word_has_the_same_parts_alone_and_in_a_text(word: str) -> None:
+    assert identifiers(word) == identifiers(f"{word} .")
