@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from avm.api.avm import AVM, open_avm
     from avm.api.commits import BlameLine, Commit
     from avm.api.facts import Info, Stats, Status
-    from avm.api.results import Hit, Recalled
+    from avm.api.recalled import Recalled
+    from avm.api.results import Hit
     from avm.api.view import AgentMemory, View
     from avm.api.written import Collected, Remembered, Restored, Undone
 
@@ -24,7 +25,7 @@ _PLACES = {
     "Commit": "avm.api.commits",
     "Hit": "avm.api.results",
     "Info": "avm.api.facts",
-    "Recalled": "avm.api.results",
+    "Recalled": "avm.api.recalled",
     "Remembered": "avm.api.written",
     "Restored": "avm.api.written",
     "Stats": "avm.api.facts",

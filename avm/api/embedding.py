@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from avm.base.errors import ModelError
-from avm.embed.protocol import Embedder
-from avm.index.vectors import Missing, Vectors
+
+if TYPE_CHECKING:
+    from avm.embed.protocol import Embedder
+    from avm.index.vectors import Missing, Vectors
 
 INSTALL_HINT = "semantic search is off: pip install 'avm-memory[semantic]', then avm index --wait"
 #: Passages looked at at once, the newest; the model is asked for the long ones of them first, since

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from binascii import crc32
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,10 +41,14 @@ _started: list[Popen[bytes]] = []
 
 
 def socket_path(vault: Vault) -> Path:
-    """Where the keeper of `vault` listens. Raises ConfigError."""
-    import hashlib
+    """Where the keeper of `vault` listens. Raises ConfigError.
 
-    name = hashlib.sha256(os.fsencode(vault.state_dir)).hexdigest()[:16]
+    Two vaults of one name do no harm: the hello tells the root, and whoever meets the keeper of
+    another vault does without. So sums are enough, and no command loads a hash for this. One of
+    each direction: two of the same, only begun otherwise, would be equal together.
+    """
+    place = os.fsencode(vault.state_dir)
+    name = f"{crc32(place):08x}{crc32(place[::-1]):08x}"
     return socket_folder() / f"keeper-{name}.sock"
 
 

@@ -15,8 +15,7 @@ from avm.base import paths
 from avm.base.access import Viewer
 from avm.base.errors import NotFoundError
 from avm.base.times import format_instant, instant_of
-from avm.vault import files, history, revisions
-from avm.vault.identity import agent_of
+from avm.vault import files
 
 if TYPE_CHECKING:
     from avm.api.commits import BlameLine, Commit
@@ -154,6 +153,8 @@ class Past(Viewed):
         return True
 
     def _head(self) -> str:
+        from avm.vault import history, revisions
+
         head = history.head(self.store.vault)
         if head is None:
             raise revisions.nothing_committed()
@@ -171,11 +172,13 @@ class Past(Viewed):
             return self.store.now() - since.total_seconds()
         if isinstance(since, datetime):
             return (since if since.tzinfo else since.replace(tzinfo=zone)).timestamp()
+        from avm.vault import revisions
+
         return revisions.since_of(str(since), self.store.now(), zone)
 
     def _file(self, path: str) -> str:
         """The rel of a file that is there, expired or not, or was. Raises NotFoundError."""
-        from avm.vault import log
+        from avm.vault import history, log
 
         rel = paths.clean_rel(path)
         if self.is_there(rel):
@@ -195,6 +198,7 @@ class Past(Viewed):
     ) -> list[Logged] | None:
         """The commits of the file `rel`; None if it is no file that this viewer may read."""
         from avm.vault import log
+        from avm.vault.identity import agent_of
 
         vault, may = self.store.vault, self.viewer.can_read
         if not rel or paths.in_dot_git(rel) or not may(rel) or files.is_folder(vault, rel):
@@ -337,6 +341,7 @@ class PastView:
 def _commit(viewer: Viewer, logged: Logged) -> Commit:
     """As the viewer may see it: a subject may name what the viewer may not see."""
     from avm.api.commits import Commit
+    from avm.vault.identity import agent_of
 
     visible = {rel: touch.kind for rel, touch in logged.paths.items() if viewer.can_read(rel)}
     subject, ops = logged.subject, logged.ops
@@ -365,6 +370,7 @@ def _subject(visible: list[str], ops: tuple[str, ...]) -> str:
 
 def _blamed(viewer: Viewer, line: Line) -> BlameLine:
     from avm.api.commits import BlameLine
+    from avm.vault.identity import agent_of
 
     text = line.text.decode("utf-8", "replace")
     if line.id is None or not viewer.can_read(line.name):

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avm.api import values
 from avm.api.viewed import Viewed, again_if_damaged, not_found
@@ -18,7 +17,8 @@ from avm.vault import files
 
 if TYPE_CHECKING:
     from avm.api.facts import Info, Stats
-    from avm.api.results import Hit, Recalled
+    from avm.api.recalled import Recalled
+    from avm.api.results import Hit
     from avm.index.index import MemoryRow
     from avm.recall.candidates import Scored
     from avm.recall.explain import Explained
@@ -56,7 +56,7 @@ class Reading(Viewed):
         zone: tzinfo | None = UTC,
     ) -> Recalled:
         """`recall` with its counts; `text` of the answer says so when nothing was found."""
-        from avm.api.results import Recalled
+        from avm.api.recalled import Recalled
         from avm.recall import packing
         from avm.recall.candidates import load
 
@@ -217,8 +217,7 @@ class Reading(Viewed):
             yield _Asked(asked, found, "text" if off else "text+vectors", off or "on")
 
 
-@dataclass(frozen=True)
-class _Asked:
+class _Asked(NamedTuple):
     """A question, what answers it, and how that was ranked."""
 
     query: Query

@@ -1,4 +1,4 @@
-"""What a question is answered with. Paths are vault paths: `/memory/…`."""
+"""What a search is answered with. Paths are vault paths: `/memory/…`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,3 @@ class Hit:
     snippet: str
     title: str
     line: int
-
-
-@dataclass(frozen=True)
-class Recalled:
-    """An answer within its budget. `tokens` is an upper bound of its o200k tokens; `ranked_by` is
-    `text` or `text+vectors`."""
-
-    text: str
-    tokens: int
-    passages: int
-    memories: int
-    ranked_by: str

@@ -16,24 +16,22 @@ from avm.base import atomic, paths
 from avm.base.config import Config
 from avm.base.errors import AccessError, AVMError, ExistsError, RepositoryError, UsageError
 from avm.vault import files
-from avm.vault.allowed import Allowed
-from avm.vault.authors import Authors, Entry
 from avm.vault.files import Stamp
-from avm.vault.layout import Layout
 from avm.vault.location import Vault
 from avm.vault.locks import locked
 from avm.vault.processes import GitWatch
-from avm.vault.repository import busy_with
-from avm.vault.rescue import set_aside
-from avm.vault.revisions import Revisions
 
 if TYPE_CHECKING:
     from avm.api.keeper import Attachment, KeeperLink
     from avm.api.semantic import Semantic
     from avm.index.index import Index
+    from avm.vault.allowed import Allowed
+    from avm.vault.authors import Authors
     from avm.vault.background import BackgroundCommitter
     from avm.vault.committer import Committer, Report
+    from avm.vault.layout import Layout
     from avm.vault.past import PastTrees
+    from avm.vault.revisions import Revisions
     from avm.vault.versions import Versions
 
 
@@ -46,20 +44,20 @@ _FLUSH_SECONDS = 30.0
 class Store:
     """One vault, opened, by the kind of process that `waiting` says.
 
-    The index, the model and the committer are loaded when they are first asked for: `avm log` needs
-    none of them, and they are half of a command's start.
+    Its parts are loaded when they are first asked for: `avm log` needs no index, `avm search`
+    nothing of git, and they are half of a command's start.
     """
 
     def __init__(self, vault: Vault, config: Config, waiting: Waiting) -> None:
         self.vault = vault
         self.config = config
-        self.revisions = Revisions(vault)
         self._waiting = waiting
-        self.layout = Layout(vault.root)
-        self.allowed = Allowed(vault)
-        self._authors = Authors(vault)
         self._watch = GitWatch(vault.root)
         self._writing = vault.own_state / "write.lock"
+        self._revisions: Revisions | None = None
+        self._layout: Layout | None = None
+        self._allowed: Allowed | None = None
+        self._journal: Authors | None = None
         self._index: Index | None = None
         self._semantic: Semantic | None = None
         self._committer: Committer | None = None
@@ -75,6 +73,46 @@ class Store:
             waiting is Waiting.LIBRARY and config["semantic"] != "off"
         )
         self._endings: dict[str, tuple[Stamp, float | None]] = {}
+
+    @property
+    def revisions(self) -> Revisions:
+        """The commits that people name."""
+        with self._loading:
+            if self._revisions is None:
+                from avm.vault.revisions import Revisions
+
+                self._revisions = Revisions(self.vault)
+            return self._revisions
+
+    @property
+    def layout(self) -> Layout:
+        """Where new memories go."""
+        with self._loading:
+            if self._layout is None:
+                from avm.vault.layout import Layout
+
+                self._layout = Layout(self.vault.root)
+            return self._layout
+
+    @property
+    def allowed(self) -> Allowed:
+        """What may be committed although it looks like a secret."""
+        with self._loading:
+            if self._allowed is None:
+                from avm.vault.allowed import Allowed
+
+                self._allowed = Allowed(self.vault)
+            return self._allowed
+
+    @property
+    def _authors(self) -> Authors:
+        """Who wrote what is not committed yet."""
+        with self._loading:
+            if self._journal is None:
+                from avm.vault.authors import Authors
+
+                self._journal = Authors(self.vault)
+            return self._journal
 
     @property
     def index(self) -> Index:
@@ -232,6 +270,8 @@ class Store:
     def record(self, rel: str, agent: str | None, op: str) -> None:
         """Note who wrote `rel`, after the file is in place; nobody where AVM commits nothing."""
         if files.is_below_memory(rel):
+            from avm.vault.authors import Entry
+
             self._authors.record(Entry(rel, agent, op, self.now()), fsync=self.config.fsync)
 
     def write_new(self, rel: str, data: bytes) -> bool:
@@ -298,6 +338,8 @@ class Store:
         if status is None:
             return
         if self.has_ended(rel, status):
+            from avm.vault.rescue import set_aside
+
             set_aside(self.vault, rel)
         elif status.st_size:
             in_git = self.versions.close(rel, agent, leaving=leaving)
@@ -312,6 +354,8 @@ class Store:
         neither in the stash nor in the file, and `git rebase --abort` takes away what was written
         since it began. So where one is at work all the same, the new text is kept as well.
         """
+        from avm.vault.repository import busy_with
+
         self._watch.wait(_GIT_SECONDS)
         yield
         if self._watch.rewriting() or busy_with(self.vault):

@@ -10,8 +10,7 @@ from avm.api.past import SHORT, Past
 from avm.base import paths
 from avm.base.errors import AccessError, NotFoundError, RepositoryError, UsageError
 from avm.base.times import format_instant
-from avm.vault import files, history, revisions
-from avm.vault.rescue import last_kept
+from avm.vault import files
 
 if TYPE_CHECKING:
     from avm.api.written import Collected, Restored, Undone
@@ -156,6 +155,8 @@ class Undoing(Past):
     def _once_there(self, path: str) -> str:
         """The rel of a file that is there or was. What was written and removed a moment ago is
         committed for that. Raises NotFoundError."""
+        from avm.vault.rescue import last_kept
+
         rel = paths.clean_rel(path)
         mine = not self.is_there(rel) and self.viewer.can_write(rel)
         if mine and files.is_below_memory(rel):
@@ -202,6 +203,8 @@ class Undoing(Past):
 
     def _added(self, rel: str) -> float | None:
         """When the newest commit that added `rel` was made, as far as git's history tells."""
+        from avm.vault import history
+
         commits = self.history(rel) if history.head(self.store.vault) else []
         added = (c for c in commits if c.path and c.paths.get(c.path) == "added")
         first = next(added, None)
@@ -253,7 +256,7 @@ class Undoing(Past):
         zone: tzinfo | None,
     ) -> list[Logged]:
         """The commits to take back, newest first."""
-        from avm.vault import log
+        from avm.vault import history, log, revisions
 
         vault, head = self.store.vault, self._head()
         scope = list(self.viewer.read_folders or ("memory",))

@@ -12,11 +12,11 @@ from avm.api.viewed import Viewed, not_found
 from avm.base import paths
 from avm.base.errors import AccessError, NotFoundError, SecretError
 from avm.vault import files
-from avm.vault.layout import Place
 
 if TYPE_CHECKING:
     from avm.api.written import Remembered
     from avm.base.secrets import Finding
+    from avm.vault.layout import Place
 
 _MOST_SAME_TITLES = 10_000
 

@@ -13,9 +13,8 @@ import struct
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 #: The number of the form of these messages. Keepers of another one are left alone.
 PROTOCOL = 1
@@ -25,8 +24,7 @@ _HELLO_SECONDS = 0.1
 _READ_BYTES = 1 << 16
 
 
-@dataclass(frozen=True)
-class Hello:
+class Hello(NamedTuple):
     """Who speaks: AVM's version, the index's schema number, the vault's root, what it can do."""
 
     version: str

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from avm.base.errors import UnsureError, UsageError
 from avm.base.times import format_instant, parse_duration, parse_instant
 
-DEFAULT_IMPORTANCE = 0.5
 #: A front matter block over this many bytes is not read: no person writes one, and the YAML
 #: parser's cost and memory grow with what a pull may bring.
 MAX_FRONT_BYTES = 64 * 1024

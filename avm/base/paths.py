@@ -112,6 +112,11 @@ def stem_of(rel: str) -> str:
     return name[:-3] if is_memory_name(name) else name
 
 
+def link_name(target: str) -> str:
+    """What a link and the memory that it means have in common: the stem, case folded."""
+    return stem_of(target.strip().lstrip("/").casefold())
+
+
 def is_memory_name(name: str) -> bool:
     """Whether a file of this name is a memory: `.md` in any letter case."""
     return name[-3:].lower() == ".md" and len(name) > 3

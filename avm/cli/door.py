@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import sys
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, TypeVar
 
 import click
@@ -92,19 +89,23 @@ class Door:
     def mention_semantic(self) -> None:
         """Say once a vault, in one line, how to turn semantic search on where it is not there."""
         from avm.api.embedding import INSTALL_HINT
+        from avm.embed.model_folder import semantic_installed
 
         store = self.avm().store
         marker = store.vault.own_state / "semantic-mentioned"
-        if store.config["semantic"] == "off" or marker.exists():
+        if store.config["semantic"] == "off" or semantic_installed() or marker.exists():
             return
-        if store.semantic.describe() == INSTALL_HINT:
-            warn(INSTALL_HINT)
-            marker.parent.mkdir(parents=True, exist_ok=True)
-            marker.touch()
+        warn(INSTALL_HINT)
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
 
     def result(self, value: Any, text: str) -> None:
         """Print `value` as JSON if asked to, else `text`."""
-        say(json.dumps(value, default=_plain, ensure_ascii=False) + "\n" if self.as_json else text)
+        if self.as_json:
+            import json
+
+            text = json.dumps(value, default=_plain, ensure_ascii=False) + "\n"
+        say(text)
 
 
 def shared(function: _Function) -> _Function:
@@ -188,6 +189,9 @@ def question_argument(words: tuple[str, ...]) -> str:
 
 
 def _plain(value: object) -> object:
+    import dataclasses
+    from datetime import datetime
+
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     if isinstance(value, datetime):

@@ -56,17 +56,26 @@ class Place(NamedTuple):
 def here() -> Place:
     """Where this process stands."""
     from avm.base.config import mount_registry
-    from avm.fuse.registry import read_all
 
     try:
         folder = os.path.realpath(os.getcwd())
     except OSError:
         folder = "/"
-    mounts = tuple(
+    return Place(folder, _mounts(mount_registry()))
+
+
+def _mounts(registry: Path) -> tuple[MountPlace, ...]:
+    try:
+        if not os.listdir(registry):
+            return ()
+    except OSError:
+        return ()
+    from avm.fuse.registry import read_all
+
+    return tuple(
         MountPlace(str(entry.mountpoint), str(entry.vault), entry.agent)
-        for entry in read_all(mount_registry())
+        for entry in read_all(registry)
     )
-    return Place(folder, mounts)
 
 
 def _normal(path: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +37,8 @@ OPTIONAL_SUMS = {
 
 def semantic_installed() -> bool:
     """Whether the libraries of the extra `semantic` can be imported; imports none of them."""
+    import importlib.util
+
     names = ("sentence_transformers", "torch", "numpy")
     return all(importlib.util.find_spec(name) is not None for name in names)
 
@@ -86,6 +86,8 @@ def check_sums(folder: Path) -> None:
 
 def sum_of(path: Path) -> str | None:
     """The sha256 of a file, None if there is none. Raises OSError."""
+    import hashlib
+
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -117,6 +119,8 @@ def _hub_snapshots(hub_cache: Path | None) -> Iterator[Path]:
 
 def _packaged() -> Iterator[Path]:
     """The model folder in the installed package; finding a top-level package imports nothing."""
+    import importlib.util
+
     spec = importlib.util.find_spec(_PACKAGE)
     for place in (spec and spec.submodule_search_locations) or ():
         yield Path(place) / "model"

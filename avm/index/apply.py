@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
 from avm.base import paths
+from avm.index.counters import count_up, generation
 from avm.index.database import Target
 from avm.index.plan import Plan, is_racy
 from avm.index.rows import Reading, memory_values, parts, read
@@ -114,20 +115,6 @@ def _batches(names: Sequence[str]) -> Iterator[list[str]]:
     remaining = iter(names)
     while batch := list(islice(remaining, _BATCH)):
         yield batch
-
-
-def generation(connection: sqlite3.Connection) -> int:
-    """A number that differs whenever a search could answer differently."""
-    row = connection.execute("SELECT value FROM fact WHERE name = 'generation'").fetchone()
-    return int(row["value"]) if row else 0
-
-
-def count_up(connection: sqlite3.Connection, name: str = "generation") -> None:
-    """Raise a counter in `fact`; call in a transaction."""
-    connection.execute(
-        "INSERT INTO fact VALUES (?, '1') ON CONFLICT (name) DO UPDATE SET value = value + 1",
-        (name,),
-    )
 
 
 def _lstat(vault: Vault, path: str) -> Stamp | None:

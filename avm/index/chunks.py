@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 #: A passage grows by whole paragraphs up to about this many characters: some 250 tokens of English,
 #: what the embedding model reads (256 word pieces) and what a small budget can still hold.
@@ -13,8 +14,7 @@ _HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):
     """A passage: its text, the headings above it, its place in the file.
 
     `raw[start:end]` is the passage: read by `decoded` it is `text`. Lines count from 0 at the start

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from avm.base import memory_file, paths
@@ -45,8 +44,7 @@ class Link(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True)
-class Extracted:
+class Extracted(NamedTuple):
     """All that the index holds of one file's content."""
 
     hash: str
@@ -91,15 +89,10 @@ def extract(rel: str, raw: bytes) -> Extracted:
         front=front,
         title=title,
         tags=tuple(tags),
-        links=tuple(dict.fromkeys(Link(kind, to, link_name(to)) for kind, to in links if to)),
+        links=tuple(dict.fromkeys(Link(kind, to, paths.link_name(to)) for kind, to in links if to)),
         passages=tuple(passages),
         problems=file.problems,
     )
-
-
-def link_name(target: str) -> str:
-    """What a link and the memory that it means have in common: the stem, case folded."""
-    return paths.stem_of(target.strip().lstrip("/").casefold())
 
 
 def _body_start(raw: bytes, start: int) -> int:

@@ -26,9 +26,9 @@ Progress = Callable[[str, int, int], None]
 class Filler:
     """Writes what the vault holds into an index: the `Builder` of a `Database`."""
 
-    def __init__(self, vault: Vault, survey: Survey) -> None:
+    def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._survey = survey
+        self.survey = Survey(vault)
         self._progress: Progress | None = None
         #: `walk`: what the last `catch_up` of this thread found.
         self.caught_up = threading.local()
@@ -44,7 +44,7 @@ class Filler:
 
     def fill(self, connection: sqlite3.Connection) -> None:
         """Put everything into empty tables that have no triggers yet."""
-        found = self._survey.walk()
+        found = self.survey.walk()
         # In the order of the walk: the next one's comparison then goes through memory in order.
         names = list(found.memories)
         note_undecodable(connection, ("",), found.undecodable)
@@ -55,7 +55,7 @@ class Filler:
 
     def catch_up(self, target: Target) -> None:
         """Make what was filled equal to the files as they are now."""
-        found = self._survey.walk()
+        found = self.survey.walk()
         self.equalise(target, found)
         self.caught_up.walk = found
 
@@ -87,8 +87,8 @@ class Filler:
         return report
 
     def _memories_of(self, rels: list[str]) -> Collection[str]:
-        found = self._survey.look(rels)
-        return (found or self._survey.walk()).memories
+        found = self.survey.look(rels)
+        return (found or self.survey.walk()).memories
 
     def equalise_history(self, target: Target) -> None:
         """Catch up with git's history."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from avm.index.text import Filter, Words
@@ -42,12 +41,11 @@ class TextHit(NamedTuple):
     ordinal: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Common:
+class _Common(NamedTuple):
     """A term and in how many passages it is, exact up to `_MOST_RANKED`."""
 
     expression: str
-    count: int
+    passages: int
 
 
 _JOINED = " CROSS JOIN chunk AS c ON c.id = found.id CROSS JOIN memory AS m ON m.id = c.memory_id"
@@ -84,7 +82,7 @@ class FullText:
             if now != self._state:
                 self._counts, self._state = {}, now
             counted = [_Common(term, self._count(connection, term, first, size)) for term in terms]
-            if sum(term.count for term in counted) > _MOST_RANKED:
+            if sum(term.passages for term in counted) > _MOST_RANKED:
                 return _Bounded(connection, where, limit, size).search(counted)
         return ranked(connection, " OR ".join(terms), where, limit)
 
@@ -160,14 +158,14 @@ class _Bounded:
         self._size = size
 
     def search(self, terms: Sequence[_Common]) -> list[TextHit]:
-        by_count = sorted(terms, key=lambda term: term.count)
+        by_count = sorted(terms, key=lambda term: term.passages)
         rare: list[_Common] = []
         budget = _MOST_RANKED
-        while by_count and by_count[0].count <= budget:
-            budget -= by_count[0].count
+        while by_count and by_count[0].passages <= budget:
+            budget -= by_count[0].passages
             rare.append(by_count.pop(0))
         # FTS5 takes a word of more than half of all passages to tell nothing.
-        telling = [term for term in by_count if 2 * term.count < self._size]
+        telling = [term for term in by_count if 2 * term.passages < self._size]
         common = telling or by_count
         found: dict[int, TextHit] = {}
         if rare:
@@ -189,7 +187,7 @@ class _Bounded:
         if len(found) < _TOP:
             return True
         tenth = sorted((hit.score for hit in found.values()), reverse=True)[_TOP - 1]
-        return tenth < _LIKELY_SHARE * sum(self._idf(term.count) for term in common)
+        return tenth < _LIKELY_SHARE * sum(self._idf(term.passages) for term in common)
 
     def _idf(self, count: int) -> float:
         return max(0.0, math.log((self._size - count + 0.5) / (count + 0.5)))
@@ -235,7 +233,7 @@ class _Bounded:
         one."""
         chances = [1.0]  # that a passage holds 0, 1, 2, … of them
         for term in common:
-            share = min(1.0, term.count / self._size)
+            share = min(1.0, term.passages / self._size)
             chances = [
                 before * (1 - share) + above * share
                 for before, above in zip([*chances, 0.0], [0.0, *chances], strict=True)

@@ -7,20 +7,20 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from avm.base.errors import IndexDamagedError
 from avm.base.paths import is_utf8
-from avm.index import comparison
-from avm.index.apply import generation
+from avm.index.counters import generation
 from avm.index.database import Database, IndexThrownAway
-from avm.index.filler import Filler, Progress
 from avm.index.fulltext import FullText, State, TextHit, hits, openings, state
 from avm.index.text import Filter, Words
 from avm.index.vectors import Vectors
 from avm.vault.location import Vault
-from avm.vault.survey import Survey, Walk
+
+if TYPE_CHECKING:
+    from avm.index.filler import Filler, Progress
+    from avm.vault.survey import Walk
 
 _MEMORY_COLUMNS = (
     "m.id, m.path, m.title, m.importance, m.changed, m.ends, m.pinned, m.agent, m.size"
@@ -38,8 +38,7 @@ _MOST_KEPT = 64
 _Answer = TypeVar("_Answer")
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryRow:
+class MemoryRow(NamedTuple):
     """A memory as ranking and listing need it. Instants in seconds since the epoch."""
 
     id: int
@@ -53,8 +52,7 @@ class MemoryRow:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class PassageRow:
+class PassageRow(NamedTuple):
     """A passage with its place; lines are counted in the file, from 1."""
 
     id: int
@@ -73,8 +71,7 @@ class Facts(NamedTuple):
     changed: float
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """How much there is: memories, bytes, and memories by folder of a namespace or agent."""
 
     memories: int
@@ -83,19 +80,32 @@ class Counts:
 
 
 class Index:
-    """One vault's index. Reads see every write that returned before `refresh` began."""
+    """One vault's index. Reads see every write that returned before `refresh` began.
+
+    What looks at files and fills tables is loaded when that is done: a process whose keeper does it
+    only asks, and that is a third of a command's start.
+    """
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._survey = Survey(vault)
-        self._filler = Filler(vault, self._survey)
-        self._database = Database(vault.index_dir, self._filler)
+        self._loading = threading.Lock()
+        self._loaded: Filler | None = None
+        self._database = Database(vault.index_dir, lambda: self._filler)
         self._refreshing = threading.Lock()
         self.vectors = Vectors(self._database, vault.index_dir)
         self._full_text = FullText()
         self._kept: tuple[State, dict[Hashable, object]] = ((), {})
         #: The mark, memories and undecodable names of the last scan that found nothing to do.
         self._settled: tuple[object, ...] = ()
+
+    @property
+    def _filler(self) -> Filler:
+        with self._loading:
+            if self._loaded is None:
+                from avm.index.filler import Filler
+
+                self._loaded = Filler(self._vault)
+            return self._loaded
 
     @property
     def notice(self) -> str | None:
@@ -122,7 +132,7 @@ class Index:
             wanted = set(rels)
             try:
                 before = self._database.version
-                found = self._survey.look(wanted)
+                found = self._filler.survey.look(wanted)
                 if found is None or before is None:
                     return None
                 self._filler.equalise(self._database, found)
@@ -134,7 +144,7 @@ class Index:
         """Whether nothing but a change of the vault's own files, or of HEAD, would make a refresh
         find anything; starts no program. Raises IndexDamagedError."""
         whole = self._database.version is not None and not self._database.private
-        return whole and not self._survey.stale()
+        return whole and not self._filler.survey.stale()
 
     @property
     def private(self) -> bool:
@@ -162,7 +172,7 @@ class Index:
         """Look at everything and equalise. What was equal the last time, and what nobody wrote to
         since, needs no look into the index: half of what a scan costs beside the walk."""
         mark = self._database.mark
-        found = self._survey.walk()
+        found = self._filler.survey.walk()
         settled = mark is not None and self._settled[:1] == (mark,)
         if settled and self._settled[1:] == (found.memories, found.undecodable):
             self._filler.equalise_history(self._database)
@@ -188,6 +198,8 @@ class Index:
         return faults
 
     def _faults(self) -> list[str]:
+        from avm.index import comparison
+
         self.refresh()
         return list(comparison.faults(self._database, self._vault))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avm.vault.files import RACY_NS, Stamp
 
@@ -12,8 +12,7 @@ from avm.vault.files import RACY_NS, Stamp
 Known = tuple[str, int, int, int, int, int]
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """`read`: new, changed or in doubt; `gone`: in the index, no longer on disk."""
 
     read: tuple[str, ...]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from avm.index.text import Filter
 from avm.index.vector_file import Map
@@ -18,8 +17,7 @@ _FIRST_SHARE = 1.25
 _MARGIN = 1.5
 
 
-@dataclass(frozen=True, slots=True)
-class Near:
+class Near(NamedTuple):
     """A passage, by this index's id and by content, with its cosine."""
 
     chunk_id: int

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from avm.index.extract import Extracted, extract
 from avm.vault.files import Stamp
@@ -25,8 +25,7 @@ MEMORY_COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """One file as it was read. `stamp` is None if it is no regular file any more."""
 
     path: str

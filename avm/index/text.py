@@ -6,11 +6,10 @@ No user text is ever FTS5 or SQL syntax: words are quoted strings, values are pa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from avm.base import paths
-from avm.base.memory_file import DEFAULT_IMPORTANCE
+from avm.base.importance import DEFAULT_IMPORTANCE
 from avm.index.words import cjk_runs, identifiers, normal, pairs, without_cjk
 
 _COMPARE = frozenset(("<", "<=", "=", ">=", ">"))
@@ -41,8 +40,7 @@ class Term(NamedTuple):
         return _joined([_joined([_quoted(form) for form in forms], " OR "), *runs], " AND ")
 
 
-@dataclass(frozen=True)
-class Words:
+class Words(NamedTuple):
     """What to look for. Any of the terms matches."""
 
     terms: tuple[Term, ...] = ()
@@ -109,8 +107,7 @@ class Condition(NamedTuple):
         return f"(COALESCE(m.importance, {DEFAULT_IMPORTANCE}) {compare} ?)", [value]
 
 
-@dataclass(frozen=True)
-class Filter:
+class Filter(NamedTuple):
     """Which memories a question may see, as SQL on a memory `m` (of `memory` or `memory_at`).
 
     `folders`: rels that may be read, None for all; `scope`: the folder asked in, "" for all;
@@ -135,7 +132,7 @@ class Filter:
 
     def asking(self, conditions: tuple[Condition, ...], without: Words) -> Filter:
         """The same, narrowed by a query."""
-        return replace(self, conditions=self.conditions + conditions, without=without)
+        return self._replace(conditions=self.conditions + conditions, without=without)
 
     def sql(self) -> tuple[str, list[object]]:
         """A condition and its parameters."""
@@ -173,7 +170,7 @@ class Filter:
 
     def as_json(self) -> dict[str, Any]:
         """The filter as what JSON can hold."""
-        return asdict(self)
+        return self._asdict() | {"without": self.without._asdict()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Filter:

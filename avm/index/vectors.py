@@ -12,18 +12,16 @@ import contextlib
 import itertools
 import os
 import re
-import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from avm.base.errors import IndexDamagedError
 from avm.index import vector_file
-from avm.index.apply import count_up
+from avm.index.counters import count_up
 from avm.index.database import Database, IndexThrownAway
-from avm.index.extract import embedded_text
 from avm.index.ranking import Ranking, keys_of, ranked, rows_of
 from avm.index.text import Filter
 from avm.index.vector_file import Map
@@ -35,8 +33,7 @@ _SPARE_ROWS = 1_000
 _COPIED_ROWS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(NamedTuple):
     """A passage without a vector: its content key, and what the model is to read."""
 
     hash: bytes
@@ -54,6 +51,8 @@ class Vectors:
 
     def missing(self, model: str, limit: int) -> list[Missing]:
         """Up to `limit` passages that have no vector of `model`, newest files first."""
+        from avm.index.extract import embedded_text
+
         self._make_ready(model)
         with self._database.watched():
             rows = self._database.connection.execute(
@@ -400,4 +399,4 @@ def _slug(model: str) -> str:
 
 def _new_name(model: str) -> str:
     """A name that was never used: what a reader has mapped must not change under it."""
-    return f"vectors-{_slug(model)}-{secrets.token_hex(4)}.f32"
+    return f"vectors-{_slug(model)}-{os.urandom(4).hex()}.f32"

@@ -10,28 +10,56 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache
 
 #: Han with its iteration marks, kana with the prolonged sound mark (half-width ones are full-width
 #: in NFKC; the middle dot separates), Hangul syllables and letters.
-_CJK = re.compile(
+_CJK_CHARACTERS = (
     "[\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufad9\U00020000-\U0002fa1d\U00030000-\U0003134a"
     "\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7a3\ud7b0-\ud7fb]+"
 )
-_IDENTIFIER = re.compile(
+_IDENTIFIER_FORM = (
     # camelCase, or letters and digits in one word
     r"(?:[a-zA-Z]*(?:[a-z0-9][A-Z]|[A-Z][A-Z][a-z]|[0-9][a-zA-Z]|[a-zA-Z][0-9])\w*)"
     # with what is joined to it: v1.2.3
-    r"(?:[.:/\\_-]+\w+)*",
-    re.ASCII,
+    r"(?:[.:/\\_-]+\w+)*"
 )
 #: What makes a word an identifier; looked for first, since most text has none and it is cheap.
-_MIXED = re.compile(r"[a-z0-9][A-Z]|[A-Z][A-Z][a-z]|[0-9][a-zA-Z]|[a-zA-Z][0-9]")
-_JOINED = re.compile(r"\w+(?:[.:/\\_-]+\w+)*", re.ASCII)
-_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_MIXED_FORM = r"[a-z0-9][A-Z]|[A-Z][A-Z][a-z]|[0-9][a-zA-Z]|[a-zA-Z][0-9]"
+_JOINED_FORM = r"\w+(?:[.:/\\_-]+\w+)*"
+_PART_FORM = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+"
 _WORD = re.compile(r"[^\W_]+")
 #: More parts than this make no name that anybody asks for by its parts: a hash, a key, base64.
 _MOST_PARTS = 12
+
+
+# Compiled at first use, which takes a millisecond each: a command's question needs few of them.
+
+
+@cache
+def _cjk() -> re.Pattern[str]:
+    return re.compile(_CJK_CHARACTERS)
+
+
+@cache
+def _identifier() -> re.Pattern[str]:
+    return re.compile(_IDENTIFIER_FORM, re.ASCII)
+
+
+@cache
+def _mixed() -> re.Pattern[str]:
+    return re.compile(_MIXED_FORM)
+
+
+@cache
+def _joined() -> re.Pattern[str]:
+    return re.compile(_JOINED_FORM, re.ASCII)
+
+
+@cache
+def _part() -> re.Pattern[str]:
+    return re.compile(_PART_FORM)
 
 
 def normal(text: str) -> str:
@@ -41,12 +69,12 @@ def normal(text: str) -> str:
 
 def cjk_runs(text: str) -> list[str]:
     """The runs of CJK characters in `text`, which is NFKC."""
-    return [] if text.isascii() else _CJK.findall(text)
+    return [] if text.isascii() else _cjk().findall(text)
 
 
 def without_cjk(text: str) -> str:
     """`text` with a blank for each run of CJK characters."""
-    return text if text.isascii() else _CJK.sub(" ", text)
+    return text if text.isascii() else _cjk().sub(" ", text)
 
 
 def pairs(run: str) -> list[str]:
@@ -62,7 +90,7 @@ def cjk_column(text: str) -> str:
     if text.isascii():
         return ""
     found: list[str] = []
-    for run in _CJK.findall(normal(text)):
+    for run in _cjk().findall(normal(text)):
         found += pairs(run)
         if len(run) > 1:
             found.append(run[-1])
@@ -71,16 +99,19 @@ def cjk_column(text: str) -> str:
 
 def identifier_parts(word: str) -> list[str]:
     """The parts of `HTTPServer2` (HTTP, Server, 2) or `v1.2.3`; [] if it has no more than one."""
-    found = _PART.findall(word)
+    found = _part().findall(word)
     return found if 1 < len(found) <= _MOST_PARTS else []
 
 
 def identifiers(text: str) -> list[str]:
     """The parts of all identifiers in `text`, which is NFKC, each identifier once."""
+    if text.isalpha() and text[1:].islower():
+        return []  # a plain word, as most that are asked for
     found: list[str] = []
-    if _MIXED.search(text):
-        joined = [word for word in _JOINED.findall(text) if _MIXED.search(word)]
-        names = [name for word in joined for name in _IDENTIFIER.findall(word)]
+    mixed = _mixed()
+    if mixed.search(text):
+        joined = [word for word in _joined().findall(text) if mixed.search(word)]
+        names = [name for word in joined for name in _identifier().findall(word)]
         for name in dict.fromkeys(names):
             found += identifier_parts(name)
     return found

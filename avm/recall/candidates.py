@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -54,8 +52,7 @@ class Scored(NamedTuple):
         return self.hit.score or None
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A passage with its memory and its score."""
 
     memory: MemoryRow
@@ -186,6 +183,8 @@ def _standing_until(
 
 def _standing(index: Index, where: Filter, strategy: ScoringStrategy) -> list[tuple[float, int]]:
     """(score, id) of the memories that matter most, best first."""
+    import heapq
+
     scored = []
     for memory_id, path, pinned, importance, changed in index.standing(where):
         days = scoring.age_days(changed, where.now)

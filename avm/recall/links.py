@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from avm.base import paths
-from avm.index.extract import link_name
 from avm.index.index import Index
 from avm.index.text import Filter
 
@@ -20,7 +19,7 @@ class Resolver:
         """The memory that `target`, written in `source`, points at; None if there is none."""
         wanted = target.strip().lstrip("/").casefold()
         folder = paths.parent(source)
-        called = self._by_name(link_name(target))
+        called = self._by_name(paths.link_name(target))
         named = [path for path, kind, _ in called if kind == "name"]
         by_path = {path.casefold(): path for path in named}
         for path in (wanted, f"{folder}/{wanted}".casefold() if folder else wanted):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
+from typing import NamedTuple
 
 from avm.base.errors import UsageError
 from avm.base.paths import is_agent_name
@@ -37,8 +37,7 @@ _MOST_WORDS = 64
 _MOST_CONDITIONS = 32
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(NamedTuple):
     """A question taken apart. Falsy if there are no words to look for.
 
     `text` is as asked, NFC; `question` that without filters, for the model. `words` is what full

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from avm.base.errors import UsageError
-from avm.base.memory_file import DEFAULT_IMPORTANCE
+from avm.base.importance import DEFAULT_IMPORTANCE
 
 #: Weights of full text and of embeddings in a passage's relevance, when it has both. Measured on
 #: conversations: a little more for meaning than for words.

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avm.base.config import user_config_home, user_git_configs
 from avm.base.paths import TEMP_PREFIX
@@ -94,8 +93,7 @@ class RuleFile(SeenFile):
         return True
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(NamedTuple):
     """The rules in force in one folder: specs with the folder they are relative to, far to near."""
 
     git_specs: Specs = ()

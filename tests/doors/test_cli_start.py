@@ -7,7 +7,7 @@ from pathlib import Path
 
 import platformdirs
 import pytest
-from conftest import run_avm
+from conftest import keeper_of, run_avm, wait_for
 
 from avm import AVM
 from avm.base.config import user_config_path
@@ -26,6 +26,24 @@ NEVER = {
 }
 #: The answers of other questions, and what is loaded where it is used.
 FOREIGN = {"avm.api.commits", "avm.vault.background", "avm.vault.committer"}
+#: What looks at the files, or ranks by meaning: the keeper's work where there is one.
+KEEPERS = {
+    "avm.index.filler",
+    "avm.index.extract",
+    "avm.index.comparison",
+    "avm.index.apply",
+    "avm.base.memory_file",
+    "avm.vault.survey",
+    "avm.vault.history",
+    "avm.vault.revisions",
+    "avm.vault.layout",
+    "hashlib",
+    "tempfile",
+    "subprocess",
+    "secrets",
+    "importlib.resources",
+    "filelock",
+}
 VERBS = {
     "search": (["search", "hello"], {"avm.overlay.names", "avm.api.facts", "avm.api.written"}),
     "recall": (["recall", "hello"], {"avm.overlay.names", "avm.api.facts", "avm.api.written"}),
@@ -35,9 +53,10 @@ VERBS = {
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Path:
-    """A vault with one memory."""
+    """A vault with one memory, indexed."""
     with AVM(tmp_path / "vault") as avm:
         avm.remember("hello", title="hello")
+        assert avm.search("hello")
     return tmp_path / "vault"
 
 
@@ -46,6 +65,23 @@ def test_what_a_command_does_not_load(verb: str, vault: Path) -> None:
     line, unwanted = VERBS[verb]
     assert "avm.api.store" in (loaded := modules(*line, vault=vault))
     assert not loaded & (NEVER | FOREIGN | unwanted)
+
+
+@pytest.mark.parametrize("verb", ["search", "recall"])
+def test_what_a_question_does_not_load_where_a_keeper_runs(verb: str, vault: Path) -> None:
+    line, unwanted = VERBS[verb]
+    loaded: set[str] = set()
+
+    def asked_the_keeper() -> bool:
+        # On a busy machine it may be late for one of them, which then looks at the files itself.
+        loaded.clear()
+        loaded.update(modules(*line, vault=vault))
+        return "avm.index.filler" not in loaded
+
+    with keeper_of(vault):
+        wait_for(asked_the_keeper, "a question that the keeper answered the barrier of")
+    assert "avm.api.keeper" in loaded
+    assert not loaded & (NEVER | FOREIGN | unwanted | KEEPERS)
 
 
 def test_what_remember_does_not_load(vault: Path) -> None:

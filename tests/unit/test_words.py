@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avm.index import words
-from avm.index.words import cjk_column, cjk_runs, identifier_parts, normal, parts_column
+from avm.index.words import (
+    _identifier,
+    cjk_column,
+    cjk_runs,
+    identifier_parts,
+    identifiers,
+    normal,
+    parts_column,
+)
 
 cjk = st.text(st.sampled_from("记忆力日本語メモリーｶﾞ기억々"), min_size=1, max_size=6)
 
@@ -64,5 +71,10 @@ def test_any_text_has_columns(text: str) -> None:
 @given(st.text(alphabet=st.sampled_from("abAB12_.-/:\\ é記v"), max_size=30))
 def test_looking_for_mixed_words_first_loses_none(text: str) -> None:
     """Identifiers are found by a costly pattern, which is tried only where it can match."""
-    found = dict.fromkeys(words._IDENTIFIER.findall(text))
-    assert words.identifiers(text) == [p for name in found for p in words.identifier_parts(name)]
+    found = dict.fromkeys(_identifier().findall(text))
+    assert identifiers(text) == [p for name in found for p in identifier_parts(name)]
+
+
+@given(st.text(st.sampled_from("abcXYZ019é_É"), max_size=6))
+def test_a_word_has_the_same_parts_alone_and_in_a_text(word: str) -> None:
+    assert identifiers(word) == identifiers(f"{word} .")
