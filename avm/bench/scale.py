@@ -108,7 +108,9 @@ class _Size:
         self._tell(f"{self._size:,}: {what}")
 
     def _opened(self, semantic: str) -> AVM:
-        return open_avm(self._root, {"semantic": semantic}, Waiting.LIBRARY)
+        # The keeper is the one that is measured: no other is to take its place.
+        settings = {"semantic": semantic, "keeper.autostart": False}
+        return open_avm(self._root, settings, Waiting.LIBRARY)
 
     def _indexing(self, avm: AVM) -> Iterator[Row]:
         self._say("indexing")

@@ -9,7 +9,9 @@ pairs of characters, `parts` holds the parts of identifiers and the NFKC forms o
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
+from collections.abc import Iterator
 from functools import cache
 
 #: Han with its iteration marks, kana with the prolonged sound mark (half-width ones are full-width
@@ -27,6 +29,8 @@ _IDENTIFIER_FORM = (
 )
 #: What makes a word an identifier; looked for first, since most text has none and it is cheap.
 _MIXED_FORM = r"[a-z0-9][A-Z]|[A-Z][A-Z][a-z]|[0-9][a-zA-Z]|[a-zA-Z][0-9]"
+_TELLING = re.compile("[A-Z0-9]")
+_JOINING = frozenset(f"{string.ascii_letters}{string.digits}_.:/\\-")
 _JOINED_FORM = r"\w+(?:[.:/\\_-]+\w+)*"
 _PART_FORM = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+"
 _WORD = re.compile(r"[^\W_]+")
@@ -108,13 +112,26 @@ def identifiers(text: str) -> list[str]:
     if text.isalpha() and text[1:].islower():
         return []  # a plain word, as most that are asked for
     found: list[str] = []
-    mixed = _mixed()
-    if mixed.search(text):
-        joined = [word for word in _joined().findall(text) if mixed.search(word)]
-        names = [name for word in joined for name in _identifier().findall(word)]
-        for name in dict.fromkeys(names):
-            found += identifier_parts(name)
+    names = [name for word in _mixed_words(text) for name in _identifier().findall(word)]
+    for name in dict.fromkeys(names):
+        found += identifier_parts(name)
     return found
+
+
+def _mixed_words(text: str) -> Iterator[str]:
+    """The words, with what is joined to them, that may be identifiers."""
+    mixed, end = _mixed(), 0
+    # One class of characters is searched for far faster than what they stand beside.
+    for found in _TELLING.finditer(text):
+        start = found.start()
+        if start < end or not (mixed.match(text, start) or mixed.match(text, max(0, start - 1))):
+            continue
+        while start > end and text[start - 1] in _JOINING:
+            start -= 1
+        joined = _joined().search(text, start)
+        if joined:
+            end = joined.end()
+            yield joined[0]
 
 
 def parts_column(text: str) -> str:
