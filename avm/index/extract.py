@@ -105,7 +105,8 @@ def _passage(words: str, title: str | None, chunk: chunks.Chunk, before: int) ->
     text = chunk.text.replace("\0", "\ufffd")
     head = " › ".join((words, *chunk.headings)).replace("\0", "\ufffd")
     context = " › ".join(filter(None, (title, *chunk.headings))).replace("\0", "\ufffd")
-    searched = f"{head} {text}"
+    # Plain ASCII, as most text is, needs far less of a look than what stands between headings.
+    searched = f"{head} {text}".replace(" › ", " ")
     return Passage(
         first_line=chunk.first_line + before,
         last_line=chunk.last_line + before,
