@@ -196,9 +196,9 @@ class _Bounded:
         self, common: Sequence[_Common], rare: Sequence[_Common]
     ) -> dict[int, TextHit]:
         """Passages that hold the most of the common words, the newest first."""
-        condition, values = self._where.sql()
         most = _MOST_COMMON
         if not self._where.lets_all_through:
+            condition, values = self._where.sql()
             rows = self._connection.execute(
                 "SELECT c.id FROM memory AS m JOIN chunk AS c ON c.memory_id = m.id"
                 f" WHERE {condition} LIMIT ?",
@@ -216,17 +216,25 @@ class _Bounded:
             if held == 1:
                 levels.insert(0, f"head : ({' OR '.join(terms)})")
             for expression in levels:
-                rows = self._connection.execute(
-                    "SELECT found.id FROM (SELECT rowid AS id FROM chunk_text"
-                    " WHERE chunk_text MATCH ? ORDER BY rowid DESC LIMIT -1) AS found"
-                    f"{_JOINED} WHERE {condition} LIMIT ?",
-                    (expression, *values, most),
-                )
-                chosen.update((row[0], None) for row in rows)
+                chosen.update(dict.fromkeys(self._newest(expression, most)))
             least = held
             if len(chosen) >= self._limit:
                 break
         return self._of(list(chosen), [*common, *rare], len(terms) - least)
+
+    def _newest(self, expression: str, most: int) -> list[int]:
+        """The newest `most` passages that match, of those that may pass the filter."""
+        newest = "SELECT rowid AS id FROM chunk_text WHERE chunk_text MATCH ? ORDER BY rowid DESC"
+        if self._where.lets_all_through:  # all but what expired, which is looked for at the end
+            rows = _plain(self._connection).execute(f"{newest} LIMIT ?", (expression, most))
+        else:
+            condition, values = self._where.sql()
+            rows = _plain(self._connection).execute(
+                f"SELECT found.id FROM ({newest} LIMIT -1) AS found{_JOINED}"
+                f" WHERE {condition} LIMIT ?",
+                (expression, *values, most),
+            )
+        return [row[0] for row in rows]
 
     def _expected(self, common: Sequence[_Common]) -> int:
         """How many of the words are together in enough passages, if they are independent; at least
