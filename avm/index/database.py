@@ -33,6 +33,8 @@ _BUSY_SECONDS = 10.0
 _BUILD_SECONDS = 600.0
 #: An index in memory gives way to the file again after this time at first, later after longer.
 _RETRY_SECONDS = 60.0
+#: What the write-ahead log keeps of the disk after a large change; SQLite's own is all of it.
+_LOG_BYTES = 16 << 20
 _DAY = 86_400.0
 #: The files of an AVM of another schema are removed when none has used them for so long.
 _UNUSED_SECONDS = 30 * _DAY
@@ -436,6 +438,7 @@ def _connected(where: str) -> sqlite3.Connection:
     )
     connection.executescript(
         "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;"
+        f"PRAGMA journal_size_limit = {_LOG_BYTES};"
     )
     connection.row_factory = sqlite3.Row
     return connection

@@ -6,6 +6,7 @@ thread embeds; questions are answered by whoever asks, between two of its small 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import unicodedata
@@ -283,7 +284,9 @@ class Meaning:
 
         folder = find_model_folder(self._store.config["model"], hub_cache(), model_home())
         log_file = self._store.vault.state_dir / "model.log"
-        return WorkerEmbedder(folder, log_file=log_file, nice=_NICE)
+        # Half of the processors: whoever writes, searches or mounts has the others.
+        threads = max(1, (os.cpu_count() or 1) // 2)
+        return WorkerEmbedder(folder, log_file=log_file, threads=threads, nice=_NICE)
 
     def _choose(self, current: Embedder) -> None:
         """Whose vectors answer: the current model's, or an older one's that has embedded more."""
