@@ -15,6 +15,7 @@ from avm import __version__
 from avm.api.waiting import Waiting
 from avm.base import programs
 from avm.base.config import Config, socket_folder
+from avm.base.errors import ConfigError
 from avm.base.keeper_client import Connection, Hello, KeeperClient
 from avm.vault.location import Vault
 
@@ -76,7 +77,12 @@ class KeeperLink:
         self._config = config
         self._autostart: bool = config["keeper.autostart"]
         self._waiting = waiting
-        self._client = KeeperClient(socket_path(vault), hello(vault))
+        try:
+            place = socket_path(vault)
+        except (ConfigError, OSError):
+            place = None  # no socket can be there: nobody is to be asked
+            self._autostart = False
+        self._client = KeeperClient(place, hello(vault))
         self._not_before = 0.0
         self._again_seconds = _AGAIN_SECONDS
         self._coming = False

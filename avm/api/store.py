@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 from avm.api.waiting import Waiting
 from avm.base import atomic, paths
 from avm.base.config import Config
-from avm.base.errors import AccessError, AVMError, ExistsError, RepositoryError, UsageError
+from avm.base.errors import (
+    AccessError,
+    AVMError,
+    ExistsError,
+    RepositoryError,
+    UsageError,
+)
 from avm.vault import files
 from avm.vault.files import Stamp
 from avm.vault.location import Vault
@@ -176,7 +182,7 @@ class Store:
 
     @property
     def keeper(self) -> KeeperLink:
-        """The vault's keeper, for whoever is not it. Raises ConfigError."""
+        """The vault's keeper, for whoever is not it."""
         with self._loading:
             if self._keeper is None:
                 from avm.api.keeper import KeeperLink

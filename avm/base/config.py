@@ -34,7 +34,8 @@ def _choice(*allowed: str) -> Callable[[Any], str]:
 def _folder(value: Any) -> Path:
     if not isinstance(value, (str, Path)) or not str(value):
         raise UsageError("give a folder's path")
-    return Path(value).expanduser()
+    # Absolute: the keeper, which is handed the same settings, runs in another folder.
+    return Path(os.path.abspath(Path(value).expanduser()))
 
 
 def _agent(value: Any) -> str:

@@ -156,7 +156,7 @@ class Connection:
 class KeeperClient:
     """Asks the keeper at one socket: a connection a thread, made anew when the last one failed."""
 
-    def __init__(self, path: Path, mine: Hello) -> None:
+    def __init__(self, path: Path | None, mine: Hello) -> None:
         self._path = path
         self._mine = mine
         self._local = threading.local()
@@ -177,6 +177,8 @@ class KeeperClient:
 
     def connect(self) -> Connection | None:
         """A conversation of its own, None if there is no keeper to have it with."""
+        if self._path is None:
+            return None
         try:
             connection = Connection(self._path, self._mine)
         except (OSError, ValueError):

@@ -35,7 +35,10 @@ def command(door: Door, act: str, quiet: bool) -> None:
     elif act == "stop":
         _stop(door)
     else:
-        status = door.avm().store.keeper.status()
+        store = door.avm().store
+        status = store.keeper.status()
+        if status and store.config["agent"]:  # what it counts is of the whole vault
+            status = {"pid": status["pid"]}
         door.result(status, _as_text(status))
         if status is None:
             sys.exit(1)
@@ -81,6 +84,8 @@ def _stop(door: Door) -> None:
 def _as_text(status: dict[str, Any] | None) -> str:
     if status is None:
         return "no keeper runs: mounts and Python processes start one, avm keeper start does too\n"
+    if "watched" not in status:
+        return f"keeper   process {status['pid']}\n"
     lines = [
         f"keeper   process {status['pid']}, {status['rss'] / 1e6:.0f} MB,"
         f" {status['mounts']} mounts attached",

@@ -64,9 +64,7 @@ def _status(door: Door) -> None:
     """Print the state; exit 1 if the model cannot be used."""
     configured, coverage = from_process({})["model"], None
     if _is_there(door):
-        store = door.avm().store
-        store.refresh()
-        configured, coverage = store.config["model"], store.semantic.progress()
+        configured, coverage = door.avm().store.config["model"], door.view().index()
     folder, problem = None, None
     try:
         folder = find_model_folder(configured, hub_cache(), model_home())

@@ -88,7 +88,12 @@ class Filler:
 
     def _memories_of(self, rels: list[str]) -> Collection[str]:
         found = self.survey.look(rels)
-        return (found or self.survey.walk()).memories
+        if found is None or found.scope - set(rels):
+            # Rules changed, and only for these paths is that seen to here.
+            memories = (found or self.survey.walk()).memories
+            self.survey.doubt()
+            return memories
+        return found.memories
 
     def equalise_history(self, target: Target) -> None:
         """Catch up with git's history."""

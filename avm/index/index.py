@@ -92,6 +92,8 @@ class Index:
         self._loaded: Filler | None = None
         self._database = Database(vault.index_dir, lambda: self._filler)
         self._refreshing = threading.Lock()
+        #: The generation that a refresh made equal to the files: another may be older, or a copy.
+        self._equal: int | None = None
         self.vectors = Vectors(self._database, vault.index_dir)
         self._full_text = FullText()
         self._kept: tuple[State, dict[Hashable, object]] = ((), {})
@@ -120,7 +122,9 @@ class Index:
         """
         with self._refreshing, self._filler.reporting(progress):
             self._database.retry()
-            return self._until_it_stays()
+            found = self._until_it_stays()
+            self._equal = self._database.version
+            return found
 
     def refresh_paths(self, rels: Iterable[str]) -> Walk | None:
         """Do the same for these files and what is below these folders, and for nothing else.
@@ -133,7 +137,7 @@ class Index:
             try:
                 before = self._database.version
                 found = self._filler.survey.look(wanted)
-                if found is None or before is None:
+                if found is None or before is None or before != self._equal:
                     return None
                 self._filler.equalise(self._database, found)
             except IndexThrownAway:
@@ -143,7 +147,8 @@ class Index:
     def is_current(self) -> bool:
         """Whether nothing but a change of the vault's own files, or of HEAD, would make a refresh
         find anything; starts no program. Raises IndexDamagedError."""
-        whole = self._database.version is not None and not self._database.private
+        version = self._database.version
+        whole = version is not None and version == self._equal and not self._database.private
         return whole and not self._filler.survey.stale()
 
     @property

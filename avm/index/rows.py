@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -47,9 +48,17 @@ def read(root: Path | str, path: str, known: str | None = None) -> Reading:
         fd = os.open(f"{root}/{path}", flags)
     except OSError:
         return Reading(path, None, checked_ns, None, None)
-    with open(fd, "rb", buffering=0) as file:
-        stamp = Stamp.of(os.fstat(fd))
-        raw = file.readall()
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            return Reading(path, None, checked_ns, None, None)
+        stamp = Stamp.of(status)
+        with open(fd, "rb", buffering=0, closefd=False) as file:
+            raw = file.readall()
+    except OSError:
+        return Reading(path, None, checked_ns, None, None)
+    finally:
+        os.close(fd)
     if known is not None and blob_id(raw) == known:
         return Reading(path, stamp, checked_ns, known, None)
     extracted = extract(path, raw)

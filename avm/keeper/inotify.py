@@ -39,7 +39,6 @@ _MASK = Mask(
     | InotifyConstants.IN_DONT_FOLLOW
     | InotifyConstants.IN_EXCL_UNLINK
 )
-_CAME = InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO
 #: A folder went with all that is in it. (One that is deleted was empty before.)
 _MOVED = (
     InotifyConstants.IN_MOVED_FROM | InotifyConstants.IN_MOVE_SELF | InotifyConstants.IN_UNMOUNT
@@ -60,14 +59,13 @@ _MOST_READS = 256
 class Event:
     """Something happened to `name` in the folder watched as `watch`; `name` "": to the folder.
 
-    `came`: made here or moved here; `moved`: away, with all that is in it; `ended`: the watched
+    `moved`: away, with all that is in it; `ended`: the watched
     folder is not there any more.
     """
 
     watch: int
     name: bytes
     is_folder: bool
-    came: bool
     moved: bool
     ended: bool
     overflow: bool
@@ -134,7 +132,6 @@ def _event(event: InotifyEvent) -> Event:
         watch=event.wd,
         name=event.name,
         is_folder=bool(mask & InotifyConstants.IN_ISDIR),
-        came=bool(mask & _CAME),
         moved=bool(mask & _MOVED),
         ended=bool(mask & _ENDED),
         overflow=event.is_queue_overflow,

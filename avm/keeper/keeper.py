@@ -66,9 +66,9 @@ class Keeper:
             self._end()
 
     def _end(self) -> None:
+        self._meaning.stop()  # first: whoever waits for the model has its answer
         self._server.close()
         self._sequencer.stop()
-        self._meaning.stop()
         self._watcher.close()
         try:
             self._committer.stop()
@@ -86,10 +86,12 @@ class Keeper:
         """Once a second: False if it is time to end."""
         if self._watcher.gone or _inode(lock_path(self._store.vault)) != self._lock_inode:
             return False  # somebody removed the vault, or the state: others see no keeper now
+        if not self._server.reachable():
+            return False
         now = time.monotonic()
         busy = self._server.attached or self._meaning.busy
-        if busy or self._sequencer.rounds != self._rounds:
-            self._active_at, self._rounds = now, self._sequencer.rounds
+        if busy or self._sequencer.asked_rounds != self._rounds:
+            self._active_at, self._rounds = now, self._sequencer.asked_rounds
         quiet_since = max(self._active_at, self._server.asked_at)
         return now - quiet_since < self._idle_seconds
 

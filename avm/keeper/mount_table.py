@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 from pathlib import Path
 
@@ -14,7 +15,10 @@ class MountTable:
     """The mounts at and below one folder. Where the system has no such table, nothing changes."""
 
     def __init__(self, root: Path) -> None:
-        self._inside = os.fsencode(root)
+        # proc(5): blanks, tabs, newlines and backslashes are written as octal numbers.
+        self._inside = re.sub(
+            rb"[ \t\n\\]", lambda match: b"\\%03o" % ord(match[0]), os.fsencode(root)
+        )
         self._poll = select.poll()
         try:
             self._fd = os.open(_TABLE, os.O_RDONLY | os.O_CLOEXEC)

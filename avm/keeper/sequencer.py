@@ -71,6 +71,8 @@ class Sequencer:
         #: Seconds that the last full look took, and how many rounds there were.
         self.scan_seconds = 0.0
         self.rounds = 0
+        #: Those that somebody asked for, or that an event was the reason of.
+        self.asked_rounds = 0
         #: Why the last round failed.
         self.problem: str | None = None
         self._thread = threading.Thread(target=self._run, name="avm-sequencer", daemon=True)
@@ -90,17 +92,24 @@ class Sequencer:
 
     def is_fresh(self) -> bool:
         """Whether the index shows every write that returned before this call; asks the kernel."""
-        with self._condition:
-            if self._busy or self._wanted or self.problem:
-                return False
+        began = self._settled()
+        if began is None:
+            return False
         self._watcher.drain()
-        return not (
+        in_doubt = (
             self._watcher.gone
             or self._watcher.always
             or self._watcher.pending()
             or not self._index.is_current()
             or self._heads.head() != self._head
         )
+        # A round that began meanwhile may have taken over what was drained.
+        return not in_doubt and self._settled() == began
+
+    def _settled(self) -> int | None:
+        """The number of rounds, if none is under way or wanted and the last one succeeded."""
+        with self._condition:
+            return None if self._busy or self._wanted or self.problem else self.rounds
 
     def wake(self) -> None:
         """Have a round if there is anything to do; waits for nothing."""
@@ -132,6 +141,7 @@ class Sequencer:
                     self._condition.wait(left)
                 if self._stopped:
                     return
+                self.asked_rounds += self._wanted
                 self._wanted, self._busy = False, True
                 tickets, self._tickets = self._tickets, []
             try:

@@ -59,6 +59,9 @@ class Server:
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._listening = _listen(path)
+        self._socket_inode = path.stat().st_ino
+        self._closing = threading.Lock()
+        self._closed = False
         self._peers: set[Peer] = set()
         self._stopping = False
         self._loop = 0
@@ -105,8 +108,9 @@ class Server:
 
     def close(self) -> None:
         """Hang up on everybody and remove the socket."""
-        with contextlib.suppress(OSError):
-            self._path.unlink()
+        if self.reachable():  # else it is a successor's
+            with contextlib.suppress(OSError):
+                self._path.unlink()
         self._listening.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         for call in self._calls:
@@ -114,8 +118,17 @@ class Server:
         for peer in list(self._peers):
             self._drop(peer)
         self._selector.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        with self._closing:
+            self._closed = True
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+
+    def reachable(self) -> bool:
+        """Whether the socket is still where others look for it."""
+        try:
+            return self._path.stat().st_ino == self._socket_inode
+        except OSError:
+            return False
 
     def held(self) -> set[str]:
         """The rels that are open for writing in any mount; not to be called in the loop.
@@ -134,6 +147,9 @@ class Server:
             if not silent:
                 done.set()
 
+        if self._closed:
+            return told
+
         def answered(peer: Peer, held: list[str] | None) -> None:
             told.update(held or ())
             silent.discard(peer)
@@ -150,8 +166,9 @@ class Server:
     def _call(self, act: Callable[[], None]) -> None:
         """Have `act` called in the loop; from any thread."""
         self._calls.append(act)
-        with contextlib.suppress(BlockingIOError, OSError):
-            os.write(self._wake_write, b"!")
+        with self._closing, contextlib.suppress(BlockingIOError):
+            if not self._closed:  # the number may be another file's by then
+                os.write(self._wake_write, b"!")
 
     def _called(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -208,7 +225,7 @@ class Server:
         if peer.attached:
             if peer.awaited:
                 awaited, peer.awaited = peer.awaited, None
-                awaited([str(rel) for rel in message.get("held", ())])
+                awaited([str(rel) for rel in message.get("held") or ()])
             return
         self.asked_at = time.monotonic()
         op = str(message.get("op"))
@@ -216,7 +233,10 @@ class Server:
             peer.attached = True
             self._send(peer, {"ok": True})
         elif op in self._quick:
-            self._quick[op](message, lambda answer: self._answer(peer, answer))
+            try:
+                self._quick[op](message, lambda answer: self._answer(peer, answer))
+            except (AVMError, OSError) as err:
+                self._send(peer, {"error": str(err)})
         elif op in self._slow:
             self._pool.submit(self._work, peer, self._slow[op], message)
         else:

@@ -46,7 +46,8 @@ class Watcher:
         self._identity = _identity(self._root)
         self._guard = threading.Lock()
         self._doubt = Doubt(everything=True)
-        self._folders: dict[int, str] = {}
+        #: A folder may have several names: bind mounts, or a link that took the place of another.
+        self._folders: dict[int, set[str]] = {}
         self._watches: dict[str, int] = {}
         #: Folders that cannot be watched.
         self._blind: set[str] = set()
@@ -131,6 +132,8 @@ class Watcher:
         Returns those that were not watched while they were looked at: look at them again.
         """
         with self._guard:
+            # Another name of a file may be a memory too, and no event told of it.
+            links = bool(walk.linked - self._linked) and not seen.everything
             if seen.everything:
                 self._linked, self._blind = set(walk.linked), set()
                 for rel in [rel for rel in self._watches if rel not in walk.folders]:
@@ -140,7 +143,8 @@ class Watcher:
                 self._blind -= {rel for rel in self._blind if _is_in(rel, seen.rels)}
             if self._inotify is None:
                 return set()
-            return {rel for rel in walk.folders if self._watch(rel)}
+            again = {rel for rel in walk.folders if self._watch(rel)}
+            return again | {""} if links else again
 
     def close(self) -> None:
         """Watch nothing any more."""
@@ -165,19 +169,20 @@ class Watcher:
         except OSError:  # it went meanwhile, or may not be read
             self._blind.add(rel)
             return False
-        before, known = self._watches.get(rel), self._folders.get(watch)
-        if before == watch and known == rel:
+        before = self._watches.get(rel)
+        if before == watch:
             return False
-        if before is not None and before != watch:
+        if before is not None:
             self._forget(rel)
-        if known is not None:  # the same folder had another name
-            self._watches.pop(known, None)
-        self._folders[watch], self._watches[rel] = rel, watch
+        self._folders.setdefault(watch, set()).add(rel)
+        self._watches[rel] = watch
         return True
 
     def _forget(self, rel: str) -> None:
         watch = self._watches.pop(rel)
-        if self._folders.get(watch) == rel:
+        names = self._folders[watch]
+        names.discard(rel)
+        if not names:
             del self._folders[watch]
             if self._inotify:
                 self._inotify.forget(watch)
@@ -187,9 +192,10 @@ class Watcher:
             self.overflows += 1
             self._doubt.everything = True
             return
-        folder = self._folders.get(event.watch)
-        if folder is None:
-            return
+        for folder in tuple(self._folders.get(event.watch, ())):
+            self._heard_in(folder, event)
+
+    def _heard_in(self, folder: str, event: Event) -> None:
         if not event.name:
             self._heard_of_itself(folder, event)
             return
@@ -205,7 +211,7 @@ class Watcher:
             self._doubt.rels.add(rel)
         elif is_memory_file_name(name):
             self._doubt.rels.add(rel)
-        elif event.came and self._has_other_names(rel):
+        elif self._has_other_names(rel):
             self._doubt.everything = True
 
     def _has_other_names(self, rel: str) -> bool:

@@ -81,7 +81,8 @@ def parse(text: str, now: float = 0.0, zone: tzinfo | None = UTC) -> Query:
                 conditions.append(condition)
                 continue
         if found and found["not"] and not found["key"]:
-            without += [Term(phrase)] if phrase else _terms(found["plain"])
+            words = _terms(phrase or found["plain"])
+            without += [Term(phrase)] if phrase and words else words
             continue
         asked.append(item)
         if found and phrase and not found["key"] and _WORD.search(phrase):

@@ -113,6 +113,11 @@ class Survey:
             self._index_moved |= self._git_index is not None and self._git_index.changed()
             return self._stale or self._index_moved
 
+    def doubt(self) -> None:
+        """Have the next look ask for a walk: what changed was not seen to for all of the tree."""
+        with self._guard:
+            self._stale = True
+
     def _newly_tracked(self) -> frozenset[str]:
         """What git's index took in or left out of what git's rules ignore, since it was asked."""
         if self._git_index is None or not (self._index_moved or self._git_index.changed()):
@@ -185,11 +190,12 @@ class _Look:
             if rules.avm_ignores(rel[:end], is_dir=end < len(rel)):
                 return
             folders.append(rel[:end])
+        # Where it is missing it may come back, and nothing else is a reason to watch its folder.
+        there = (folder for folder in folders[:-1] if files.is_folder(self._vault, folder))
+        self.found.folders.update(there)
         status = files.regular_file(self._vault, rel)
-        if status is None:
-            return
-        self._note(rel, status)
-        self.found.folders.update(folders[:-1])
+        if status is not None:
+            self._note(rel, status)
 
     def _below(self, top: str, outer: Rules) -> None:
         waiting, memories = [(top, outer)], self.found.memories

@@ -162,3 +162,8 @@ def test_a_filter_goes_through_json(text: str) -> None:
     assert Filter.from_json(json.loads(json.dumps(where.as_json()))) == where
     open_to_all = Filter(None, "", NOW)
     assert Filter.from_json(json.loads(json.dumps(open_to_all.as_json()))) == open_to_all
+
+
+def test_a_phrase_of_nothing_is_nothing_to_leave_out() -> None:
+    for text in ('hello -" "', 'hello -"-"', 'hello -""', "hello -."):
+        assert parse(text).without.match_expression() == ""
