@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import struct
 import sys
@@ -69,7 +70,8 @@ class Hello(NamedTuple):
 
 
 def _rank(hello: Hello) -> tuple[int, int, tuple[int, ...]]:
-    numbers = [part for part in hello.version.replace("+", ".").split(".") if part.isdigit()]
+    release = re.match(r"\d+(?:\.\d+)*", hello.version)  # 1.10rc1 is a 1.10
+    numbers = release[0].split(".") if release else ()
     return hello.protocol, hello.schema, tuple(map(int, numbers))
 
 

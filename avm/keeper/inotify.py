@@ -114,6 +114,7 @@ class Inotify(InotifyFD):
                 if event.is_ignored:
                     self._remove_watch(event.wd)
                 yield _event(event)
+        yield _OVERFLOW  # there was more than any queue holds: look at everything
 
     def end(self) -> None:
         """Close the descriptor."""
@@ -124,6 +125,9 @@ class Inotify(InotifyFD):
         count = array.array("i", [0])
         fcntl.ioctl(self._inotify_fd, termios.FIONREAD, count)
         return count[0]
+
+
+_OVERFLOW = Event(watch=-1, name=b"", is_folder=False, moved=False, ended=False, overflow=True)
 
 
 def _event(event: InotifyEvent) -> Event:

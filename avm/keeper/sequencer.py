@@ -144,12 +144,14 @@ class Sequencer:
                 self.asked_rounds += self._wanted
                 self._wanted, self._busy = False, True
                 tickets, self._tickets = self._tickets, []
+            before = self.problem
             try:
                 self._round()
                 self.problem = None
             except (AVMError, OSError) as err:
                 self.problem = str(err)
-                _log.warning("index: %s", err)
+                if self.problem != before:  # it may last for days
+                    _log.warning("index: %s", err)
             except Exception as err:  # noqa: BLE001  # without this thread nothing is indexed
                 self.problem = f"{type(err).__name__}: {err}"
                 _log.exception("index")

@@ -136,10 +136,12 @@ class Watcher:
             links = bool(walk.linked - self._linked) and not seen.everything
             if seen.everything:
                 self._linked, self._blind = set(walk.linked), set()
+                self.hindrance = self.hindrance if self._inotify is None else None
                 for rel in [rel for rel in self._watches if rel not in walk.folders]:
                     self._forget(rel)
             else:
-                self._linked = (self._linked - seen.rels) | walk.linked
+                self._linked = {rel for rel in self._linked if not _is_in(rel, seen.rels)}
+                self._linked |= walk.linked
                 self._blind -= {rel for rel in self._blind if _is_in(rel, seen.rels)}
             if self._inotify is None:
                 return set()
