@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 
 from avm.base.errors import UsageError
 
@@ -99,6 +100,20 @@ def parent(rel: str) -> str:
 def is_below(rel: str, folder: str) -> bool:
     """Whether `rel` is in `folder`, however deep, or is `folder` itself."""
     return not folder or rel == folder or rel.startswith(folder + "/")
+
+
+def is_below_any(rel: str, folders: Collection[str]) -> bool:
+    """Whether `rel` is one of `folders` or in one of them; asks for each folder above it."""
+    while rel:
+        if rel in folders:
+            return True
+        rel = parent(rel)
+    return "" in folders
+
+
+def topmost(rels: Collection[str]) -> set[str]:
+    """Those of `rels` that are in no other one of them."""
+    return {rel for rel in rels if not rel or not is_below_any(parent(rel), rels)}
 
 
 def name_of(rel: str) -> str:

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from avm.base import log
+from avm.base import log, paths
 from avm.base.errors import AVMError, NoVaultError
-from avm.keeper.watcher import Doubt, Watcher, topmost
+from avm.keeper.watcher import Doubt, Watcher
 from avm.vault import history
 from avm.vault.location import Vault
 from avm.vault.survey import Walk
@@ -177,7 +177,7 @@ class Sequencer:
             if not again:
                 break
             # What changed in a folder before it was watched sent no event.
-            doubt = Doubt(topmost(again))
+            doubt = Doubt(paths.topmost(again))
         self._head = head
 
     def _look(self, doubt: Doubt) -> Walk:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -123,7 +122,7 @@ class Watcher:
         with self._guard:
             doubt, self._doubt = self._doubt, Doubt()
             doubt.everything |= self._inotify is None
-            doubt.rels |= topmost(self._blind) | self._linked
+            doubt.rels |= paths.topmost(self._blind) | self._linked
             return doubt
 
     def settle(self, seen: Doubt, walk: Walk) -> set[str]:
@@ -140,9 +139,9 @@ class Watcher:
                 for rel in [rel for rel in self._watches if rel not in walk.folders]:
                     self._forget(rel)
             else:
-                self._linked = {rel for rel in self._linked if not _is_in(rel, seen.rels)}
+                for known in (self._linked, self._blind):
+                    known -= {rel for rel in known if paths.is_below_any(rel, seen.rels)}
                 self._linked |= walk.linked
-                self._blind -= {rel for rel in self._blind if _is_in(rel, seen.rels)}
             if self._inotify is None:
                 return set()
             again = {rel for rel in walk.folders if self._watch(rel)}
@@ -238,9 +237,9 @@ class Watcher:
 
     def _leave(self, folder: str) -> None:
         """The folder is elsewhere now: forget the watches in it."""
-        for rel in [rel for rel in self._watches if _is_in(rel, (folder,))]:
+        for rel in [rel for rel in self._watches if paths.is_below(rel, folder)]:
             self._forget(rel)
-        self._blind = {rel for rel in self._blind if not _is_in(rel, (folder,))}
+        self._blind = {rel for rel in self._blind if not paths.is_below(rel, folder)}
 
 
 def _identity(place: bytes) -> tuple[int, int] | None:
@@ -249,20 +248,3 @@ def _identity(place: bytes) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def topmost(folders: Collection[str]) -> set[str]:
-    """Those of `folders` that are in no other one of them."""
-    return {rel for rel in folders if not any(above in folders for above in _above(rel))}
-
-
-def _is_in(rel: str, folders: Collection[str]) -> bool:
-    """Whether `rel` is one of `folders` or below one."""
-    return rel in folders or any(above in folders for above in _above(rel))
-
-
-def _above(rel: str) -> Iterator[str]:
-    """The folders that hold `rel`, the root last."""
-    while rel:
-        rel = rel.rpartition("/")[0]
-        yield rel

@@ -84,19 +84,21 @@ class Survey:
                 return None
             self._stale = True  # until this look is complete
             scope = set(rels) | self._newly_tracked()
-            scope = {r for r in scope if not r or not _is_below_one_of(paths.parent(r), scope)}
+            scope = paths.topmost(scope)
             look = _Look(self._vault, self._base, self._rule_files, self._rule_files, self._folders)
             for rel in scope:
                 look.at(rel)
             if look.ignored_something and self._git_index is None:
                 self._track()
             for rel in self._tracked:
-                if _is_below_one_of(rel, scope):
+                if paths.is_below_any(rel, scope):
                     look.add_tracked(rel)
             if look.rules_changed:
                 return None
             gone = scope & self._folders
-            self._folders = {f for f in self._folders if not gone or not _is_below_one_of(f, gone)}
+            self._folders = {
+                f for f in self._folders if not gone or not paths.is_below_any(f, gone)
+            }
             self._folders |= look.found.folders
             look.found.scope = scope
             self._stale = False
@@ -300,12 +302,3 @@ class _Look:
                 found.append(file)
         self.rules_changed |= changed and names is None
         return rules.with_files(*found)
-
-
-def _is_below_one_of(rel: str, folders: Collection[str]) -> bool:
-    """Whether `rel` is one of `folders` or in one of them."""
-    while rel:
-        if rel in folders:
-            return True
-        rel = paths.parent(rel)
-    return "" in folders
