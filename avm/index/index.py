@@ -14,6 +14,7 @@ from avm.base.paths import is_utf8
 from avm.index.counters import generation
 from avm.index.database import Database, IndexThrownAway
 from avm.index.fulltext import FullText, State, TextHit, hits, openings, state
+from avm.index.parameters import in_parts
 from avm.index.text import Filter, Words
 from avm.index.vectors import Vectors
 from avm.vault.location import Vault
@@ -28,8 +29,6 @@ _MEMORY_COLUMNS = (
 
 _PASSAGE_COLUMNS = "c.id, c.memory_id, c.ordinal, c.first_line, c.last_line, c.text"
 _PASSAGE_WIDTH = _PASSAGE_COLUMNS.count(",") + 1
-#: SQLite takes 999 parameters in a statement before 3.32.
-_MOST_PARAMETERS = 900
 #: How often a refresh begins again because another process replaced the index.
 _MOST_TRIES = 5
 #: Answers of `kept`: one a viewer, folder and strategy that was asked for.
@@ -341,12 +340,12 @@ class Index:
             return []
         condition, values = where.sql()
         found: set[tuple[str, str]] = set()
-        for part in _parts(memory_ids):
+        for part, marks in in_parts(memory_ids):
             rows = self._rows(
                 "SELECT m.path, l.target FROM link AS own"
                 " CROSS JOIN link AS l ON l.name = own.name AND l.kind = 'supersedes'"
                 " CROSS JOIN memory AS m ON m.id = l.memory_id"
-                f" WHERE own.memory_id IN ({_marks(part)}) AND own.kind IN ('alias', 'name')"
+                f" WHERE own.memory_id IN ({marks}) AND own.kind IN ('alias', 'name')"
                 f" AND {condition}",
                 (*part, *values),
             )
@@ -409,20 +408,11 @@ class Index:
 
     def _rows_of(self, query: str, ids: Iterable[int]) -> Iterator[sqlite3.Row]:
         """The rows of a query that ends in `IN`, for any number of ids."""
-        for part in _parts(list(ids)):
-            yield from self._rows(f"{query} ({_marks(part)})", part)
+        for part, marks in in_parts(list(ids)):
+            yield from self._rows(f"{query} ({marks})", part)
 
     @property
     def undecodable(self) -> tuple[str, ...]:
         """Files that would be memories if their names were UTF-8, as rels."""
         rows = self._rows("SELECT path FROM undecodable ORDER BY path")
         return tuple(os.fsdecode(row["path"]) for row in rows)
-
-
-def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(ids), _MOST_PARAMETERS):
-        yield ids[start : start + _MOST_PARAMETERS]
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ", ".join("?" * len(values))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from avm.index.parameters import in_parts
 from avm.index.text import Filter
 from avm.index.vector_file import Map
 
-#: SQLite takes 999 parameters in a statement before 3.32; filters have some of their own.
-_MOST_PARAMETERS = 800
 #: Rows looked at first for each one wanted: nearly every row passes the owner's filter.
 _FIRST_SHARE = 1.25
 #: Rows looked at next for each that should be needed, judged by those that passed at first.
@@ -103,7 +102,7 @@ def ranked(
     """The passages with these content keys that `where` lets through, best first; ties by path."""
     condition, values = where.sql()
     found: list[sqlite3.Row] = []
-    for part, marks in _parts(list(cosines)):
+    for part, marks in in_parts(list(cosines)):
         # CROSS: in this order, from the keys on; SQLite may think that the filter is the narrower.
         found += connection.execute(
             "SELECT c.id, c.hash, m.path, c.ordinal FROM chunk AS c CROSS JOIN memory_at AS m"
@@ -117,7 +116,7 @@ def ranked(
 def keys_of(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, bytes]:
     """The content keys of chunks by id."""
     found: dict[int, bytes] = {}
-    for part, marks in _parts(list(ids)):
+    for part, marks in in_parts(list(ids)):
         rows = connection.execute(f"SELECT id, hash FROM chunk WHERE id IN ({marks})", part)
         found.update((row[0], row[1]) for row in rows)
     return found
@@ -126,14 +125,7 @@ def keys_of(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, byt
 def rows_of(connection: sqlite3.Connection, model: str, keys: Sequence[bytes]) -> dict[bytes, int]:
     """The rows of the vectors of `model` by content key."""
     found: dict[bytes, int] = {}
-    for part, marks in _parts(keys):
+    for part, marks in in_parts(keys):
         query = f"SELECT hash, row FROM vector WHERE model = ? AND hash IN ({marks})"
         found.update((row[0], row[1]) for row in connection.execute(query, (model, *part)))
     return found
-
-
-def _parts(values: Sequence[Any]) -> Iterator[tuple[tuple[Any, ...], str]]:
-    """Parts that fit into a statement, each with its `?, ?, …`."""
-    for start in range(0, len(values), _MOST_PARAMETERS):
-        part = tuple(values[start : start + _MOST_PARAMETERS])
-        yield part, ", ".join("?" * len(part))
