@@ -38,32 +38,10 @@ _WORD = re.compile(r"[^\W_]+")
 _MOST_PARTS = 12
 
 
-# Compiled at first use, which takes a millisecond each: a command's question needs few of them.
-
-
 @cache
-def _cjk() -> re.Pattern[str]:
-    return re.compile(_CJK_CHARACTERS)
-
-
-@cache
-def _identifier() -> re.Pattern[str]:
-    return re.compile(_IDENTIFIER_FORM, re.ASCII)
-
-
-@cache
-def _mixed() -> re.Pattern[str]:
-    return re.compile(_MIXED_FORM)
-
-
-@cache
-def _joined() -> re.Pattern[str]:
-    return re.compile(_JOINED_FORM, re.ASCII)
-
-
-@cache
-def _part() -> re.Pattern[str]:
-    return re.compile(_PART_FORM)
+def _pattern(form: str, flags: int = 0) -> re.Pattern[str]:
+    """Compiled at first use, which takes a millisecond each: a question needs few of them."""
+    return re.compile(form, flags)
 
 
 def normal(text: str) -> str:
@@ -73,12 +51,12 @@ def normal(text: str) -> str:
 
 def cjk_runs(text: str) -> list[str]:
     """The runs of CJK characters in `text`, which is NFKC."""
-    return [] if text.isascii() else _cjk().findall(text)
+    return [] if text.isascii() else _pattern(_CJK_CHARACTERS).findall(text)
 
 
 def without_cjk(text: str) -> str:
     """`text` with a blank for each run of CJK characters."""
-    return text if text.isascii() else _cjk().sub(" ", text)
+    return text if text.isascii() else _pattern(_CJK_CHARACTERS).sub(" ", text)
 
 
 def pairs(run: str) -> list[str]:
@@ -94,7 +72,7 @@ def cjk_column(text: str) -> str:
     if text.isascii():
         return ""
     found: list[str] = []
-    for run in _cjk().findall(normal(text)):
+    for run in _pattern(_CJK_CHARACTERS).findall(normal(text)):
         found += pairs(run)
         if len(run) > 1:
             found.append(run[-1])
@@ -103,7 +81,7 @@ def cjk_column(text: str) -> str:
 
 def identifier_parts(word: str) -> list[str]:
     """The parts of `HTTPServer2` (HTTP, Server, 2) or `v1.2.3`; [] if it has no more than one."""
-    found = _part().findall(word)
+    found = _pattern(_PART_FORM).findall(word)
     return found if 1 < len(found) <= _MOST_PARTS else []
 
 
@@ -112,7 +90,8 @@ def identifiers(text: str) -> list[str]:
     if text.isalpha() and text[1:].islower():
         return []  # a plain word, as most that are asked for
     found: list[str] = []
-    names = [name for word in _mixed_words(text) for name in _identifier().findall(word)]
+    identifier = _pattern(_IDENTIFIER_FORM, re.ASCII)
+    names = [name for word in _mixed_words(text) for name in identifier.findall(word)]
     for name in dict.fromkeys(names):
         found += identifier_parts(name)
     return found
@@ -120,7 +99,7 @@ def identifiers(text: str) -> list[str]:
 
 def _mixed_words(text: str) -> Iterator[str]:
     """The words, with what is joined to them, that may be identifiers."""
-    mixed, end = _mixed(), 0
+    mixed, end = _pattern(_MIXED_FORM), 0
     # One class of characters is searched for far faster than what they stand beside.
     for found in _TELLING.finditer(text):
         start = found.start()
@@ -128,7 +107,7 @@ def _mixed_words(text: str) -> Iterator[str]:
             continue
         while start > end and text[start - 1] in _JOINING:
             start -= 1
-        joined = _joined().search(text, start)
+        joined = _pattern(_JOINED_FORM, re.ASCII).search(text, start)
         if joined:
             end = joined.end()
             yield joined[0]
