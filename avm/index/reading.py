@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from avm.base import programs
 from avm.index.rows import memory_values, parts, read
 
 #: (rows of `memory` with their ids last, rows of the other tables by the statement for one)
@@ -84,12 +85,11 @@ class _Program:
         self.has: deque[tuple[int, list[str]]] = deque()
         self._answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._ended = False
-        # As the model's program: nothing is imported from the folder that we happen to be in.
-        command = [sys.executable, "-P", "-W", "ignore", "-m", "avm.index.reading", str(root)]
+        command = [*programs.python_command("avm.index.reading"), str(root)]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, cwd="/",
-            start_new_session=True,
+            env=programs.environment(os.environ), start_new_session=True,
         )  # fmt: skip
         # Whole answers are longer than a pipe holds: it would wait for us to read them.
         self._thread = threading.Thread(target=self._listen, daemon=True)
