@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable
 
 from avm.base import log, paths
 from avm.base.errors import AVMError, NoVaultError
+from avm.index.index import Index
 from avm.keeper.watcher import Doubt, Watcher
 from avm.vault import history
 from avm.vault.location import Vault
@@ -30,29 +30,13 @@ _REST_SECONDS = 5.0
 Ticket = Callable[[str | None], None]
 
 
-class LiveIndex(Protocol):
-    """What the sequencer needs of an index."""
-
-    def refresh(self, /) -> Walk:
-        """Compare everything. Raises AVMError."""
-        ...
-
-    def refresh_paths(self, rels: Iterable[str]) -> Walk | None:
-        """Compare these; None if everything must be compared. Raises AVMError."""
-        ...
-
-    def is_current(self) -> bool:
-        """Whether nothing but a change of the vault's own files would change it."""
-        ...
-
-
 class Sequencer:
     """Runs the rounds in a thread of its own. `changed` is called after each that looked."""
 
     def __init__(
         self,
         vault: Vault,
-        index: LiveIndex,
+        index: Index,
         watcher: Watcher,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
@@ -123,12 +107,6 @@ class Sequencer:
             self._tickets.append(ticket)
             self._wanted = True
             self._condition.notify()
-
-    @property
-    def idle(self) -> bool:
-        """Whether no round is under way or wanted."""
-        with self._condition:
-            return not (self._busy or self._wanted)
 
     def _run(self) -> None:
         while True:

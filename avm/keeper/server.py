@@ -43,8 +43,8 @@ class Peer:
 
 
 class Server:
-    """Answers at the socket `path`. `operations` maps a name to who handles it: quick ones are
-    called in the loop with (request, reply), slow ones in a thread and return their answer."""
+    """Answers at the socket `path`: operations that `quick` names in the loop, those that `slow`
+    names in a thread. `fd` is watched besides."""
 
     def __init__(self, path: Path, mine: Hello, fd: int | None) -> None:
         self._path = path
@@ -138,6 +138,8 @@ class Server:
         told: set[str] = set()
         silent: set[Peer] = set()
         done = threading.Event()
+        if self._closed:
+            return told
 
         def ask() -> None:
             silent.update(peer for peer in self._peers if peer.attached)
@@ -146,9 +148,6 @@ class Server:
                 self._send(peer, {"ask": "held"})
             if not silent:
                 done.set()
-
-        if self._closed:
-            return told
 
         def answered(peer: Peer, held: list[str] | None) -> None:
             told.update(held or ())
