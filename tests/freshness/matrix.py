@@ -78,8 +78,6 @@ def matrix(folder: Path, rounds: int, files: int) -> tuple[dict[str, dict[str, C
         subprocess.run([sys.executable, "-P", "-m", "avm", "init", str(vault)], check=True,
             stdout=subprocess.DEVNULL)  # fmt: skip
         with opened(vault, here) as column:
-            if column.remark:
-                remarks[column.remark] = None
             lab = Lab(vault, column.place, here, files, random.Random(name))
             for row, way, program in WAYS:
                 cell = cells[row][name] = Cell()

