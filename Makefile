@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+# Tests that run side by side; `JOBS=0` is one after the other, in one process.
+JOBS ?= auto
 export HF_HUB_OFFLINE := 1
 # Compiled modules are half of a short command's start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,7 +19,8 @@ venv: $(VENV)/.full
 
 test: $(VENV)/.full editors
 	rm -f .coverage .coverage.*
-	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest -n $(JOBS) --dist worksteal \
+	  --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: $(VENV)/.full
 	$(BIN)/ruff check .
