@@ -108,6 +108,19 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 15.0) 
         time.sleep(0.02)
 
 
+def gone(pid: int) -> bool:
+    """Whether the process has ended, all threads of it; it may be a zombie that nobody reaped."""
+    try:
+        os.kill(pid, 0)
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        threads = len(os.listdir(f"/proc/{pid}/task"))
+    except ProcessLookupError:
+        return True
+    except FileNotFoundError:
+        return Path("/proc/self/stat").exists()
+    return stat.rpartition(")")[2].split()[0] == "Z" and threads == 1
+
+
 def run_avm(
     *args: str, cwd: Path | None = None, stdin: bytes = b"", **env: str
 ) -> subprocess.CompletedProcess[str]:

@@ -110,11 +110,6 @@ class Mount:
 Mounting = Callable[..., Mount]
 
 
-def alive(pid: int) -> bool:
-    """Whether the process runs; a zombie that nobody has waited for does not."""
-    return here.process_token(pid) is not None
-
-
 def bash(line: str, folder: Path, *, ok: bool = True) -> str:
     """A line typed in bash in `folder`; its stdout. `ok`: it must succeed, else it must fail."""
     done = subprocess.run(

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import git, needs_fuse, run_avm, wait_for
+from conftest import git, gone, needs_fuse, run_avm, wait_for
 
-from mount.conftest import Mount, Mounting, alive, bash, failing
+from mount.conftest import Mount, Mounting, bash, failing
 
 pytestmark = needs_fuse
 
@@ -149,7 +149,7 @@ def test_unmount_commits_and_leaves_an_empty_folder(akashi: Mount) -> None:
     akashi.unmount()
     assert not akashi.mounted
     assert list(akashi.point.iterdir()) == []
-    assert not alive(pid)
+    assert gone(pid)
     assert akashi.authors_of("private/akashi/last.md") == ["akashi"]
     assert git(akashi.vault, "status", "--porcelain") == ""
     assert not list(akashi.state.glob("hidden/*"))
@@ -162,7 +162,7 @@ def test_a_signal_unmounts_and_commits_within_three_seconds(
     (akashi.private / "last.md").write_text("the last word\n")
     pid, began = akashi.pid, time.monotonic()
     os.kill(pid, number)
-    wait_for(lambda: not alive(pid), "the end of the server", 3)
+    wait_for(lambda: gone(pid), "the end of the server", 3)
     assert time.monotonic() - began < 3
     assert not akashi.mounted
     assert akashi.authors_of("private/akashi/last.md") == ["akashi"]

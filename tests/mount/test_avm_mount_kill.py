@@ -11,9 +11,9 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from conftest import DEEP, git, needs_fuse, run_avm, wait_for
+from conftest import DEEP, git, gone, needs_fuse, run_avm, wait_for
 
-from mount.conftest import Mount, Mounting, alive, bash, failing
+from mount.conftest import Mount, Mounting, bash, failing
 
 pytestmark = needs_fuse
 
@@ -35,7 +35,7 @@ def kill(*pids: int) -> None:
     """End them at once, and wait for that."""
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not any(map(alive, pids)), f"the end of {pids}")
+    wait_for(lambda: all(map(gone, pids)), f"the end of {pids}")
 
 
 def kill_all(mount: Mount) -> None:

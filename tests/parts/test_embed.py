@@ -10,11 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import needs_model
+from conftest import gone, needs_model, wait_for
 
 from avm.base.errors import ModelError
 from avm.embed.frames import FrameReader, pack
@@ -32,26 +32,6 @@ LOAD = 120.0
 
 
 pytestmark = needs_model
-
-
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
-
-
-def gone(pid: int) -> bool:
-    """Whether the process has ended, all threads of it; it may be a zombie that nobody reaped."""
-    try:
-        os.kill(pid, 0)
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        threads = len(os.listdir(f"/proc/{pid}/task"))
-    except ProcessLookupError:
-        return True
-    except FileNotFoundError:
-        return Path("/proc/self/stat").exists()
-    return stat.rpartition(")")[2].split()[0] == "Z" and threads == 1
 
 
 def numbers(vector: bytes) -> tuple[float, ...]:
