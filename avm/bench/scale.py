@@ -228,7 +228,8 @@ class _Size:
 
     def _weights(self) -> Iterator[Row]:
         folder = open_vault(self._root).index_dir
-        files = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        # The index's file has a second name, a link.
+        files = sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file())
         text = sum(file.stat().st_size for file in (self._root / "memory").rglob("*.md"))
         yield Row("index on disk", 1, files / 1e6, files / 1e6, "MB", Floor("text", text / 1e6))
         resident = self._keeper.resident_mb() if self._keeper else None
