@@ -150,6 +150,11 @@ class Semantic:
         """(passages with a vector, passages), as the index was last brought up to date."""
         return self._index.vectors.progress(MODEL_ID)
 
+    def use(self, embedder: Embedder) -> None:
+        """Embed with this one where it would start its own; `close` closes it."""
+        with self._guard:
+            self._embedder = embedder
+
     def close(self) -> None:
         """End the worker, if this process has one."""
         with self._guard:

@@ -11,8 +11,10 @@ from typing import Any
 
 from avm.bench.figures import Row
 from avm.bench.scale import Measured
+from avm.bench.tables import number, table
 
 _COLUMNS = ("operation", "n", "p50", "p95", "floor", "× floor", "the floor is", "first AVM")
+_LEFT = (0, 6)
 
 
 def machine() -> dict[str, Any]:
@@ -25,6 +27,15 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
     }
+
+
+def head(place: dict[str, Any]) -> str:
+    """The same as a line."""
+    load = ", ".join(str(load) for load in place["load"])
+    return (
+        f"{place['date']}, {place['cores']} cores, load {load}, {place['system']},"
+        f" Python {place['python']}, SQLite {place['sqlite']}; times in ms\n"
+    )
 
 
 def as_json(place: dict[str, Any], sizes: Sequence[Measured]) -> dict[str, Any]:
@@ -50,18 +61,13 @@ def _plain(row: Row) -> dict[str, Any]:
 
 def as_text(place: dict[str, Any], sizes: Sequence[Measured], *, markdown: bool) -> str:
     """A table a size, and the notes."""
-    load = ", ".join(str(load) for load in place["load"])
-    head = (
-        f"{place['date']}, {place['cores']} cores, load {load}, {place['system']},"
-        f" Python {place['python']}, SQLite {place['sqlite']}; times in ms\n"
-    )
-    parts = [head]
+    parts = [head(place)]
     for size in sizes:
         kept = "with a keeper" if size.keeper else "without a keeper"
         title = f"{size.memories:,} memories, {kept}"
         parts.append(f"\n### {title}\n\n" if markdown else f"\n{title}\n")
         lines = [_COLUMNS, *(_cells(row) for row in size.rows)]
-        parts.append(_markdown(lines) if markdown else _aligned(lines))
+        parts.append(table(lines, left=_LEFT, markdown=markdown))
         mark = "\n- " if markdown else "  "
         parts += [f"{mark}{note}\n" for note in size.notes]
     return "".join(parts)
@@ -73,35 +79,10 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.operation,
         str(row.n),
-        _number(row.p50) + unit,
-        _number(row.p95) + unit,
-        _number(floor.p50) + unit if floor else "",
+        number(row.p50) + unit,
+        number(row.p95) + unit,
+        number(floor.p50) + unit if floor else "",
         f"{row.ratio:.1f}" if row.ratio is not None else "",
         floor.name if floor else "",
         row.first,
-    )
-
-
-def _number(value: float) -> str:
-    """Three digits, as far as they matter."""
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
-
-
-def _markdown(lines: Sequence[tuple[str, ...]]) -> str:
-    ruler = ("---", *("---:" for _ in range(5)), "---", "---:")
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in (lines[0], ruler, *lines[1:]))
-
-
-def _aligned(lines: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    left = {0, 6}
-    return "".join(
-        "  ".join(
-            cell.ljust(width) if number in left else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ).rstrip()
-        + "\n"
-        for cells in lines
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import time
@@ -14,7 +15,7 @@ from avm.api.waiting import Waiting
 from avm.base.errors import ModelError
 from avm.bench import floors, mounted
 from avm.bench.figures import Floor, Row, again, each, median, row
-from avm.bench.keeping import Keeper, command, keeper
+from avm.bench.keeping import Keeper, command, keeper, without_scans
 from avm.bench.questions import Questions
 from avm.bench.vault_maker import Author, make_vault, memories
 from avm.vault.location import open_vault
@@ -161,14 +162,9 @@ class _Size:
 
     def _asked(self, avm: AVM, ask: Callable[[str], object], asked: Sequence[str]) -> list[float]:
         """The times of the questions, after one to warm up."""
-        store = avm.store
-        if self._keeper is None:
-            store.refresh = lambda: None  # type: ignore[method-assign]  # as a barrier that is free
-        try:
+        with contextlib.nullcontext() if self._keeper else without_scans(avm.store):
             ask(asked[0])
             return each(ask, asked)
-        finally:
-            vars(store).pop("refresh", None)
 
     def _meaning(self) -> Iterator[Row]:
         """Recall with vectors: the model's where it is there and the vault small, else random."""

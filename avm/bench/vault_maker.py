@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -49,9 +49,17 @@ class Made(NamedTuple):
 
 def make_vault(root: Path, size: int, seed: int = SEED) -> Vault:
     """A vault at `root`, absent or empty, of `size` memories, all committed, oldest first."""
-    vault = init.make(root)
     made = memories(size, seed)
-    while part := list(islice(made, _AN_IMPORT)):
+    return fill(root, iter(lambda: list(islice(made, _AN_IMPORT)), []))
+
+
+def fill(root: Path, parts: Iterable[Sequence[Made]]) -> Vault:
+    """A vault at `root`, absent or empty, of the memories in `parts`, all committed in that order.
+
+    No commit is of two parts, and each is dated as the first memory in it.
+    """
+    vault = init.make(root)
+    for part in parts:
         _write(root, part)
         _commit(vault, part)
     git.run(root, ("reset", "--quiet"))  # git's index knows the new tree
@@ -144,7 +152,7 @@ class Author:
         return "---\n" + "\n".join(lines) + "\n---\n"
 
 
-def _write(root: Path, made: list[Made]) -> None:
+def _write(root: Path, made: Sequence[Made]) -> None:
     for folder in {os.path.dirname(one.rel) for one in made}:
         (root / folder).mkdir(parents=True, exist_ok=True)
     for rel, data, when in made:
@@ -154,7 +162,7 @@ def _write(root: Path, made: list[Made]) -> None:
         os.utime(place, (when.timestamp(), when.timestamp()))
 
 
-def _commit(vault: Vault, made: list[Made]) -> None:
+def _commit(vault: Vault, made: Sequence[Made]) -> None:
     ref = branch(vault)[0].encode()
     parts = []
     for number, (rel, data, when) in enumerate(made):
