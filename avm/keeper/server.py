@@ -181,7 +181,7 @@ class Server:
             connection, _ = self._listening.accept()
         except OSError:
             return
-        if peer_uid(connection) not in (os.getuid(), None):
+        if peer_uid(connection) != os.getuid():
             connection.close()
             return
         connection.setblocking(False)
