@@ -19,7 +19,7 @@ from avm.base import log
 from avm.base.errors import AVMError
 from avm.base.keeper_client import Hello
 from avm.keeper.election import lock_path, take_role
-from avm.keeper.meaning import Meaning
+from avm.keeper.meaning import Meaning, is_patient
 from avm.keeper.sequencer import Sequencer
 from avm.keeper.server import Reply, Server
 from avm.keeper.watcher import Watcher
@@ -52,8 +52,8 @@ class Keeper:
         self._active_at = time.monotonic()
         self._server.quick("barrier", self._barrier)
         self._server.quick("stop", self._stop)
-        self._server.slow("nearest", self._meaning.answer)
-        self._server.slow("embed", self._embed)
+        self._server.slow("nearest", self._meaning.answer, is_patient)
+        self._server.slow("embed", self._embed, is_patient)
         self._server.slow("flush", self._flush)
         self._server.slow("status", self._status)
 

@@ -24,6 +24,9 @@ _TICK_SECONDS = 1.0
 #: How long a mount may take to say which files are open in it.
 _HELD_SECONDS = 2.0
 _WORKERS = 4
+#: Of a request's fields: whether it may wait for long.
+Patient = Callable[[Mapping[str, Any]], bool]
+Act = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 #: Sends the answer to one request; may be called from any thread, once.
 Reply = Callable[[Mapping[str, Any]], None]
@@ -52,8 +55,10 @@ class Server:
         self._watched_fd = fd
         self._selector = selectors.DefaultSelector()
         self._quick: dict[str, Callable[[dict[str, Any], Reply], None]] = {}
-        self._slow: dict[str, Callable[[dict[str, Any]], Mapping[str, Any]]] = {}
+        self._slow: dict[str, tuple[Act, Patient]] = {}
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="avm-keeper")
+        #: Who waits for a model may have all of its threads for a minute: nobody else needs them.
+        self._patient = ThreadPoolExecutor(_WORKERS, thread_name_prefix="avm-patient")
         self._calls: deque[Callable[[], None]] = deque()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -72,9 +77,12 @@ class Server:
         """Handle `name` in the loop: `act` must not wait for anything."""
         self._quick[name] = act
 
-    def slow(self, name: str, act: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
-        """Handle `name` in a thread."""
-        self._slow[name] = act
+    def slow(self, name: str, act: Act, patient: Patient = lambda _: False) -> None:
+        """Handle `name` in a thread; a request that is `patient`, where no other one waits for it.
+
+        `patient` is asked in the loop, of whatever came over the socket: it must not raise.
+        """
+        self._slow[name] = act, patient
 
     @property
     def attached(self) -> int:
@@ -112,7 +120,8 @@ class Server:
             with contextlib.suppress(OSError):
                 self._path.unlink()
         self._listening.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._pool, self._patient):
+            pool.shutdown(wait=True, cancel_futures=True)
         for call in self._calls:
             call()  # the last answers
         for peer in list(self._peers):
@@ -237,17 +246,14 @@ class Server:
             except (AVMError, OSError) as err:
                 self._send(peer, {"error": str(err)})
         elif op in self._slow:
-            self._pool.submit(self._work, peer, self._slow[op], message)
+            act, patient = self._slow[op]
+            pool = self._patient if patient(message) else self._pool
+            pool.submit(self._work, peer, act, message)
         else:
             known = ", ".join(sorted([*self._quick, *self._slow, "attach"]))
             self._send(peer, {"error": f"no operation {op!r}; there are {known}"})
 
-    def _work(
-        self,
-        peer: Peer,
-        act: Callable[[dict[str, Any]], Mapping[str, Any]],
-        message: dict[str, Any],
-    ) -> None:
+    def _work(self, peer: Peer, act: Act, message: dict[str, Any]) -> None:
         try:
             answer = act(message)
         except AVMError as err:

@@ -1,0 +1,51 @@
+"""The keeper's loop and its threads: who waits for whom, and what it does when there is no more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from avm import AVM
+from avm.api import open_avm
+from avm.api.keeper import hello, socket_path
+from avm.api.waiting import Waiting
+from avm.base.keeper_client import Connection
+from avm.index.text import Filter
+from avm.keeper.keeper import Keeper
+
+
+@pytest.fixture
+def avm(tmp_path: Path) -> Iterator[AVM]:
+    """A vault as its keeper opens it; nothing of the keeper runs yet."""
+    AVM(tmp_path / "v", semantic="off").close()
+    with open_avm(tmp_path / "v", {"semantic": "off"}, Waiting.KEEPER) as avm:
+        yield avm
+
+
+def test_nobody_waits_behind_those_who_wait_for_the_model(avm: AVM) -> None:
+    vault = avm.store.vault
+    keeper = Keeper(avm.store, hello(vault))  # its model is never started: it loads for ever
+    serving = threading.Thread(target=keeper._server.run, args=(lambda: None, lambda: True))
+    serving.start()
+    talks = [Connection(socket_path(vault), hello(vault)) for _ in range(9)]
+    *waiting, other = talks
+    try:
+        where = Filter(None, "", avm.store.now()).as_json()
+        asked = {"op": "nearest", "text": "x", "where": where, "limit": 3, "also": []}
+        for talk in waiting:
+            talk.tell({**asked, "wait": 60.0})
+        assert other.ask(10.0, {**asked, "wait": 0.1}) == {"off": "the model is still loading"}
+        assert "pid" in other.ask(10.0, {"op": "status"})
+        for wait in (None, "long", [], {}):
+            assert "error" in other.ask(10.0, {"op": "nearest", "wait": wait})
+    finally:
+        for talk in talks:
+            talk.close()
+        keeper._server.stop()
+        serving.join()
+        keeper._meaning.stop()
+        keeper._server.close()
+        keeper._watcher.close()
