@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import socket
@@ -23,6 +24,8 @@ _READ_BYTES = 1 << 16
 _TICK_SECONDS = 1.0
 #: How long a mount may take to say which files are open in it.
 _HELD_SECONDS = 2.0
+#: What accept(2) fails with as long as this process or the system has no descriptor or memory left.
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _WORKERS = 4
 #: Of a request's fields: whether it may wait for long.
 Patient = Callable[[Mapping[str, Any]], bool]
@@ -68,6 +71,10 @@ class Server:
         self._closing = threading.Lock()
         self._closed = False
         self._peers: set[Peer] = set()
+        #: Whether whoever connects is let in; else he waits in the kernel's queue.
+        self._open = False
+        #: Whether the last one could not be let in.
+        self._crowded = False
         self._stopping = False
         self._loop = 0
         #: When somebody last asked for something (monotonic seconds).
@@ -95,7 +102,7 @@ class Server:
         `readable` is called when the watched descriptor has something to read.
         """
         select = self._selector
-        select.register(self._listening, selectors.EVENT_READ, self._accept)
+        self._let_in()
         select.register(self._wake_read, selectors.EVENT_READ, self._called)
         if self._watched_fd is not None:
             select.register(self._watched_fd, selectors.EVENT_READ, readable)
@@ -106,6 +113,7 @@ class Server:
                 key.data()
             if time.monotonic() >= tick_at:
                 tick_at = time.monotonic() + _TICK_SECONDS
+                self._let_in()
                 if not tick():
                     return
 
@@ -185,18 +193,35 @@ class Server:
         while self._calls:
             self._calls.popleft()()
 
+    def _let_in(self) -> None:
+        if not self._open:
+            self._selector.register(self._listening, selectors.EVENT_READ, self._accept)
+            self._open = True
+
     def _accept(self) -> None:
         try:
             connection, _ = self._listening.accept()
-        except OSError:
+        except OSError as err:
+            if err.errno in _EXHAUSTED:
+                # He stays in the queue, and the selector would tell of him again and again.
+                self._selector.unregister(self._listening)
+                self._open = False
+                if not self._crowded:  # it may last for days
+                    _log.warning("nobody is let in: %s", err.strerror)
+                self._crowded = True
             return
+        self._crowded = False
         if peer_uid(connection) != os.getuid():
             connection.close()
             return
         connection.setblocking(False)
         peer = Peer(connection)
+        try:
+            self._selector.register(connection, selectors.EVENT_READ, lambda: self._converse(peer))
+        except OSError:  # epoll has a limit of its own, and needs memory
+            connection.close()
+            return
         self._peers.add(peer)
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._converse(peer))
         self._send_bytes(peer, self._mine.pack())
 
     def _converse(self, peer: Peer) -> None:

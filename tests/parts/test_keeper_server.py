@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import wait_for
 
 from avm import AVM
 from avm.api import open_avm
@@ -14,7 +19,9 @@ from avm.api.keeper import hello, socket_path
 from avm.api.waiting import Waiting
 from avm.base.keeper_client import Connection
 from avm.index.text import Filter
+from avm.keeper import server as module
 from avm.keeper.keeper import Keeper
+from avm.keeper.server import Server
 
 
 @pytest.fixture
@@ -49,3 +56,36 @@ def test_nobody_waits_behind_those_who_wait_for_the_model(avm: AVM) -> None:
         keeper._meaning.stop()
         keeper._server.close()
         keeper._watcher.close()
+
+
+def test_without_a_descriptor_left_it_rests_and_goes_on(
+    avm: AVM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TICK_SECONDS", 0.2)
+    vault, used = avm.store.vault, list[float]()
+    server = Server(socket_path(vault), hello(vault), None)
+
+    def tick() -> bool:
+        used.append(time.thread_time())
+        return True
+
+    serving = threading.Thread(target=server.run, args=(lambda: None, tick))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10.0)
+        lowest = os.dup(client.fileno())
+        os.close(lowest)
+        serving.start()
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+            client.connect(os.fspath(socket_path(vault)))
+            seen = len(used)
+            wait_for(lambda: len(used) > seen + 5, "five ticks of a second without a descriptor")
+            assert used[seen + 5] - used[seen] < 0.1
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            assert client.recv(1 << 16).endswith(b"\n")  # its hello
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            server.stop()
+            serving.join()
+            server.close()
