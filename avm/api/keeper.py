@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from binascii import crc32
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,18 +148,6 @@ class KeeperLink:
             if met and EMBED not in met.abilities and EMBED in abilities(self._config):
                 self.start()
 
-    def describe(self, *, in_full: bool) -> str:
-        """One line on the keeper; not `in_full`: nothing that tells of the vault as a whole."""
-        told = self.status()
-        if told is None:
-            return "none runs: each question looks at all files"
-        if not in_full:
-            return "runs"
-        line = f"process {told['pid']}, watches {told['watched']} folders"
-        for trouble in (told["problem"], told["hindrance"]):
-            line += f"; {trouble}" if trouble else ""
-        return line
-
     def start(self) -> bool:
         """Start a keeper if this process may and none is there; waits for nothing.
 
@@ -180,6 +168,19 @@ class KeeperLink:
     def forget(self) -> None:
         """Hang up."""
         self._client.hang_up()
+
+
+def description(told: Mapping[str, Any] | None, *, in_full: bool) -> str:
+    """One line on the keeper, from its `status`; not `in_full`: nothing that tells of the vault as
+    a whole."""
+    if told is None:
+        return "none runs: each question looks at all files"
+    if not in_full:
+        return "runs"
+    line = f"process {told['pid']}, watches {told['watched']} folders"
+    for trouble in (told["problem"], told["hindrance"]):
+        line += f"; {trouble}" if trouble else ""
+    return line
 
 
 def start_program(vault: Vault) -> Popen[bytes] | None:

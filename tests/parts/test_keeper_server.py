@@ -7,8 +7,9 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import wait_for
@@ -18,10 +19,11 @@ from avm.api import open_avm
 from avm.api.keeper import hello, socket_path
 from avm.api.waiting import Waiting
 from avm.base.keeper_client import Connection
+from avm.embed.model_folder import semantic_installed
 from avm.index.text import Filter
 from avm.keeper import server as module
 from avm.keeper.keeper import Keeper
-from avm.keeper.server import Server
+from avm.keeper.server import Reply, Server
 
 
 @pytest.fixture
@@ -89,3 +91,29 @@ def test_without_a_descriptor_left_it_rests_and_goes_on(
             server.stop()
             serving.join()
             server.close()
+
+
+def test_status_asks_once_what_one_answer_tells(avm: AVM) -> None:
+    vault, asked = avm.store.vault, list[str]()
+    server = Server(socket_path(vault), hello(vault), None)
+    told = {"pid": 7, "watched": 3, "problem": None, "hindrance": "no more watches"}
+
+    def answer(request: Mapping[str, Any], reply: Reply) -> None:
+        asked.append(request["op"])
+        reply({**told, "meaning": {"have": 1, "total": 2, "problem": "the model is ill"}})
+
+    for op in ("barrier", "status"):
+        server.quick(op, answer)
+    serving = threading.Thread(target=server.run, args=(lambda: None, lambda: True))
+    serving.start()
+    try:
+        with open_avm(vault.root, {"semantic": "auto"}, Waiting.COMMAND) as command:
+            status = command.status()
+        assert status.keeper == "process 7, watches 3 folders; no more watches"
+        if semantic_installed():
+            assert status.semantic == "off (the model is ill)"
+        assert asked == ["barrier", "status"]
+    finally:
+        server.stop()
+        serving.join()
+        server.close()
