@@ -446,7 +446,7 @@ def test_the_mode_wait_is_patient_with_the_keeper(avm: AVM, wire: Wire) -> None:
 
 
 def test_recall_says_what_it_was_ranked_by(avm: AVM, wire: Wire) -> None:
-    avm.store._semantic = semantic(avm, wire, Waiting.LIBRARY)
+    avm.store.semantic = semantic(avm, wire, Waiting.LIBRARY)
     assert avm.recalled("carrots").ranked_by == "text+vectors"
     wire.dead = True
     assert avm.recalled("carrots").ranked_by == "text"
