@@ -7,13 +7,13 @@ import os
 import threading
 import time
 from binascii import crc32
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avm import __version__
 from avm.api.waiting import Waiting
-from avm.base import programs
+from avm.base import atomic, programs
 from avm.base.config import Config, socket_folder
 from avm.base.errors import ConfigError
 from avm.base.keeper_client import Connection, Hello, KeeperClient
@@ -32,6 +32,7 @@ _STATUS_SECONDS = 2.0
 #: The ability to embed and to rank by meaning: only where the libraries are installed.
 EMBED = "embed"
 _POLL_SECONDS = 0.1
+_NOTE = "keeper.socket"
 #: How long a mount does without a keeper before it commits by itself.
 _ALONE_SECONDS = 5.0
 
@@ -42,7 +43,7 @@ _started: list[Popen[bytes]] = []
 
 
 def socket_path(vault: Vault) -> Path:
-    """Where the keeper of `vault` listens. Raises ConfigError.
+    """Where a keeper of `vault` listens that is started as this process was. Raises ConfigError.
 
     Two vaults of one name do no harm: the hello tells the root, and whoever meets the keeper of
     another vault does without. So sums are enough, and no command loads a hash for this. One of
@@ -51,6 +52,28 @@ def socket_path(vault: Vault) -> Path:
     place = os.fsencode(vault.state_dir)
     name = f"{crc32(place):08x}{crc32(place[::-1]):08x}"
     return socket_folder() / f"keeper-{name}.sock"
+
+
+def note_socket(vault: Vault, place: Path) -> None:
+    """For the keeper: tell the others where it listens. Raises OSError.
+
+    A process of the same user may have another runtime folder, or none: cron's, one of `sudo`, of
+    ssh without a session. What all have in common is the vault.
+    """
+    atomic.replace(vault.state_dir / _NOTE, os.fsencode(place))
+
+
+def noted_socket(vault: Vault) -> Path | None:
+    """Where the last keeper of `vault` said that it listens; None if none did.
+
+    Only a place to look at: who is there is asked for (`Connection`). The note may be a dead
+    keeper's, or have been copied with the vault.
+    """
+    try:
+        note = (vault.state_dir / _NOTE).read_bytes()
+    except OSError:
+        return None
+    return Path(os.fsdecode(note)) if note else None
 
 
 def hello(vault: Vault, abilities: Collection[str] = ()) -> Hello:
@@ -78,11 +101,11 @@ class KeeperLink:
         self._autostart: bool = config["keeper.autostart"]
         self._waiting = waiting
         try:
-            place = socket_path(vault)
+            own = socket_path(vault)
         except (ConfigError, OSError):
-            place = None  # no socket can be there: nobody is to be asked
+            own = None  # no socket can be there: one that this process starts could not listen
             self._autostart = False
-        self._client = KeeperClient(place, hello(vault))
+        self._client = KeeperClient(lambda: noted_socket(vault) or own, hello(vault))
         self._not_before = 0.0
         self._again_seconds = _AGAIN_SECONDS
         self._coming = False
@@ -125,18 +148,6 @@ class KeeperLink:
             if met and EMBED not in met.abilities and EMBED in abilities(self._config):
                 self.start()
 
-    def describe(self, *, in_full: bool) -> str:
-        """One line on the keeper; not `in_full`: nothing that tells of the vault as a whole."""
-        told = self.status()
-        if told is None:
-            return "none runs: each question looks at all files"
-        if not in_full:
-            return "runs"
-        line = f"process {told['pid']}, watches {told['watched']} folders"
-        for trouble in (told["problem"], told["hindrance"]):
-            line += f"; {trouble}" if trouble else ""
-        return line
-
     def start(self) -> bool:
         """Start a keeper if this process may and none is there; waits for nothing.
 
@@ -157,6 +168,19 @@ class KeeperLink:
     def forget(self) -> None:
         """Hang up."""
         self._client.hang_up()
+
+
+def description(told: Mapping[str, Any] | None, *, in_full: bool) -> str:
+    """One line on the keeper, from its `status`; not `in_full`: nothing that tells of the vault as
+    a whole."""
+    if told is None:
+        return "none runs: each question looks at all files"
+    if not in_full:
+        return "runs"
+    line = f"process {told['pid']}, watches {told['watched']} folders"
+    for trouble in (told["problem"], told["hindrance"]):
+        line += f"; {trouble}" if trouble else ""
+    return line
 
 
 def start_program(vault: Vault) -> Popen[bytes] | None:

@@ -117,7 +117,8 @@ class Reading(Viewed):
         with self._asked(query, ScoringStrategy.of(strategy), folder, zone) as asked:
             best = _best_of_each(asked.found, limit)
             lines = [c.passage.first_line for c in load(self.store.index, best)]
-        return explain(asked.query, best, lines, asked.ranked_by, asked.semantic)
+        in_full = self.viewer.agent is None
+        return explain(asked.query, best, lines, asked.ranked_by, asked.semantic, in_full=in_full)
 
     def read(self, path: str) -> str:
         """The text of a file, undecodable bytes as U+FFFD. Raises NotFoundError."""

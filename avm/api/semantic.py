@@ -77,15 +77,16 @@ class Semantic:
         why: str | None = getattr(self._said, "why", None)
         return why
 
-    def describe(self) -> str:
-        """One line on whether meaning takes part, and what to do if it does not."""
+    def describe(self, told: Mapping[str, Any] | None) -> str:
+        """One line on whether meaning takes part, and what to do if it does not; `told`: the
+        keeper's `status`, None if there is none."""
         if self._mode == "off":
             return "off (configured)"
         if not semantic_installed():
             return INSTALL_HINT
-        told = self._keepers_state()
-        if told is not None:
-            problem = told.get("problem")
+        state = _embedding(told)
+        if state is not None:
+            problem = state.get("problem")
             return f"off ({problem})" if problem else f"{MODEL_ID} in the keeper"
         try:
             return f"{MODEL_ID} in {self._model_folder()}"
@@ -211,9 +212,7 @@ class Semantic:
     def _keepers_state(self) -> dict[str, Any] | None:
         """What the keeper says of its embedding: `have`, `total`, `problem`."""
         keeper = self._keeper
-        told = keeper.ask("status", timeout=2.0) if keeper is not None else None
-        state = (told or {}).get("meaning")
-        return state if isinstance(state, dict) else None
+        return _embedding(keeper.ask("status", timeout=2.0) if keeper is not None else None)
 
     def _watch_keeper(self, report: Callable[[int, int], None]) -> bool:
         """Wait until the keeper has embedded everything; False if it ends before.
@@ -274,6 +273,12 @@ class Semantic:
 
     def _model_folder(self) -> Path:
         return find_model_folder(self._configured, hub_cache(), model_home())
+
+
+def _embedding(told: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the keeper's `status` says of its embedding: `have`, `total`, `problem`."""
+    state = (told or {}).get("meaning")
+    return state if isinstance(state, dict) else None
 
 
 class _Off(Exception):

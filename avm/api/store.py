@@ -21,6 +21,7 @@ from avm.base.errors import (
     RepositoryError,
     UsageError,
 )
+from avm.base.lazy import lazy
 from avm.vault import files
 from avm.vault.files import Stamp
 from avm.vault.location import Vault
@@ -60,19 +61,9 @@ class Store:
         self._waiting = waiting
         self._watch = GitWatch(vault.root)
         self._writing = vault.own_state / "write.lock"
-        self._revisions: Revisions | None = None
-        self._layout: Layout | None = None
-        self._allowed: Allowed | None = None
-        self._journal: Authors | None = None
-        self._index: Index | None = None
-        self._semantic: Semantic | None = None
-        self._committer: Committer | None = None
-        self._versions: Versions | None = None
-        self._trees: PastTrees | None = None
         self._loading = threading.RLock()
         self._background: BackgroundCommitter | None = None
         self._starting = threading.Lock()
-        self._keeper: KeeperLink | None = None
         self._attachment: Attachment | None = None
         self._wrote = False
         self._wants_keeper = waiting is Waiting.MOUNT or (
@@ -80,115 +71,85 @@ class Store:
         )
         self._endings: dict[str, tuple[Stamp, float | None]] = {}
 
-    @property
+    @lazy
     def revisions(self) -> Revisions:
         """The commits that people name."""
-        with self._loading:
-            if self._revisions is None:
-                from avm.vault.revisions import Revisions
+        from avm.vault.revisions import Revisions
 
-                self._revisions = Revisions(self.vault)
-            return self._revisions
+        return Revisions(self.vault)
 
-    @property
+    @lazy
     def layout(self) -> Layout:
         """Where new memories go."""
-        with self._loading:
-            if self._layout is None:
-                from avm.vault.layout import Layout
+        from avm.vault.layout import Layout
 
-                self._layout = Layout(self.vault.root)
-            return self._layout
+        return Layout(self.vault.root)
 
-    @property
+    @lazy
     def allowed(self) -> Allowed:
         """What may be committed although it looks like a secret."""
-        with self._loading:
-            if self._allowed is None:
-                from avm.vault.allowed import Allowed
+        from avm.vault.allowed import Allowed
 
-                self._allowed = Allowed(self.vault)
-            return self._allowed
+        return Allowed(self.vault)
 
-    @property
+    @lazy
     def _authors(self) -> Authors:
         """Who wrote what is not committed yet."""
-        with self._loading:
-            if self._journal is None:
-                from avm.vault.authors import Authors
+        from avm.vault.authors import Authors
 
-                self._journal = Authors(self.vault)
-            return self._journal
+        return Authors(self.vault)
 
-    @property
+    @lazy
     def index(self) -> Index:
         """The index."""
-        with self._loading:
-            if self._index is None:
-                from avm.index.index import Index
+        from avm.index.index import Index
 
-                self._index = Index(self.vault)
-            return self._index
+        return Index(self.vault)
 
-    @property
+    @lazy
     def semantic(self) -> Semantic:
         """The embedding model, as far as it is there."""
-        with self._loading:
-            if self._semantic is None:
-                from avm.api.semantic import Semantic
+        from avm.api.semantic import Semantic
 
-                asked = None if self._waiting is Waiting.KEEPER else self.keeper
-                self._semantic = Semantic(self.vault, self.config, self.index, self._waiting, asked)
-            return self._semantic
+        asked = None if self._waiting is Waiting.KEEPER else self.keeper
+        return Semantic(self.vault, self.config, self.index, self._waiting, asked)
 
-    @property
+    @lazy
     def committer(self) -> Committer:
         """Who commits when asked to."""
-        with self._loading:
-            if self._committer is None:
-                from avm.vault.committer import Committer
+        from avm.vault.committer import Committer
 
-                self._committer = Committer(self.vault, self.config, self.allowed.held_because)
-            return self._committer
+        return Committer(self.vault, self.config, self.allowed.held_because)
 
-    @property
+    @lazy
     def versions(self) -> Versions:
         """What different writers made of one path."""
-        with self._loading:
-            if self._versions is None:
-                from avm.vault.versions import Versions
+        from avm.vault.versions import Versions
 
-                self._versions = Versions(self.vault, self._authors, self.allowed.held_because)
-            return self._versions
+        return Versions(self.vault, self._authors, self.allowed.held_because)
 
-    @property
+    @lazy
     def trees(self) -> PastTrees:
         """The trees of past commits. A command reads a file or two; what stays reads many."""
-        with self._loading:
-            if self._trees is None:
-                from avm.vault.past import PastTrees
+        from avm.vault.past import PastTrees
 
-                self._trees = PastTrees(self.vault, many=self._waiting is not Waiting.COMMAND)
-            return self._trees
+        return PastTrees(self.vault, many=self._waiting is not Waiting.COMMAND)
 
     @property
     def notice(self) -> str | None:
         """A line on what befell the index, if this process asked it and anything did."""
-        return self._index.notice if self._index is not None else None
+        return self.index.notice if "index" in vars(self) else None
 
     def now(self) -> float:
         """Seconds since the epoch, by AVM's clock."""
         return self.config.clock.timestamp()
 
-    @property
+    @lazy
     def keeper(self) -> KeeperLink:
         """The vault's keeper, for whoever is not it."""
-        with self._loading:
-            if self._keeper is None:
-                from avm.api.keeper import KeeperLink
+        from avm.api.keeper import KeeperLink
 
-                self._keeper = KeeperLink(self.vault, self.config, self._waiting)
-            return self._keeper
+        return KeeperLink(self.vault, self.config, self._waiting)
 
     def refresh(self) -> None:
         """Make the index show every write that returned before now. Raises IndexDamagedError.
@@ -255,12 +216,13 @@ class Store:
                 report = self._flush()
             return report
         finally:
-            if self._keeper is not None:
-                self._keeper.forget()
-            if self._semantic is not None:
-                self._semantic.close()
-            if self._index is not None:
-                self._index.close()
+            made = vars(self)
+            if "keeper" in made:
+                self.keeper.forget()
+            if "semantic" in made:
+                self.semantic.close()
+            if "index" in made:
+                self.index.close()
 
     def _flush(self) -> Report | None:
         """Have the keeper commit; without one do it here."""

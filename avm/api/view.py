@@ -71,10 +71,12 @@ class View(Writing, Reading, Undoing):
         Raises RepositoryError if git fails.
         """
         from avm.api.facts import Status
+        from avm.api.keeper import description
 
         self.store.refresh()
         index = self.store.index
         where = self._filter(folder)
+        told = self.store.keeper.status()
         report = self.store.committer.waiting()
         embedded, passages = index.vector_counts(where=where)
         unread = [*index.problems(), *((rel, "its name is not UTF-8") for rel in index.undecodable)]
@@ -96,9 +98,9 @@ class View(Writing, Reading, Undoing):
             blocked=report.blocked,
             embedded=embedded,
             passages=passages,
-            semantic=self.store.semantic.describe(),
+            semantic=self.store.semantic.describe(told),
             notice=index.notice,
-            keeper=self.store.keeper.describe(in_full=self.viewer.agent is None),
+            keeper=description(told, in_full=self.viewer.agent is None),
         )
 
 

@@ -13,7 +13,7 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,10 +58,8 @@ class Hello(NamedTuple):
             raise ValueError(f"no hello: {err}") from None
 
     def understands(self, other: Hello) -> bool:
-        """Whether the two can work together: the same messages, index and vault."""
-        return (self.protocol, self.schema, self.root) == (
-            other.protocol, other.schema, other.root,
-        )  # fmt: skip
+        """Whether the two can work together on their vault: the same messages and index."""
+        return (self.protocol, self.schema) == (other.protocol, other.schema)
 
     def replaces(self, other: Hello) -> bool:
         """Whether a keeper like this is to take the place of one like `other`: newer, or abler."""
@@ -88,8 +86,8 @@ def message_of(data: bytes) -> dict[str, Any]:
     return message
 
 
-def peer_uid(connection: socket.socket) -> int | None:
-    """The user at the other end of a unix socket; None where the system does not tell."""
+def peer_uid(connection: socket.socket) -> int:
+    """The user at the other end of a unix socket, as the kernel noted at its listen or connect."""
     if sys.platform == "darwin":
         # struct xucred: version, uid, …; SOL_LOCAL is 0, LOCAL_PEERCRED is 1.
         data = connection.getsockopt(0, 1, 76)
@@ -103,16 +101,21 @@ class Connection:
     which it is of no more use."""
 
     def __init__(self, path: Path, mine: Hello) -> None:
-        """Connect and exchange hellos, within a tenth of a second."""
+        """Connect and exchange hellos, within a tenth of a second.
+
+        Whoever is another user, or keeps another vault, is nobody to talk to.
+        """
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._buffer = b""
         try:
             self._socket.settimeout(_HELLO_SECONDS)
             self._socket.connect(os.fspath(path))
-            if peer_uid(self._socket) not in (os.getuid(), None):
+            if peer_uid(self._socket) != os.getuid():
                 raise PermissionError(f"{path} belongs to somebody else")
             self._socket.sendall(mine.pack())
             self.other = Hello.of(self._receive())
+            if self.other.root != mine.root:
+                raise ValueError(f"{path} is of the keeper of {self.other.root}")
         except BaseException:
             self._socket.close()
             raise
@@ -156,10 +159,11 @@ class Connection:
 
 
 class KeeperClient:
-    """Asks the keeper at one socket: a connection a thread, made anew when the last one failed."""
+    """Asks a vault's keeper: a connection a thread, made anew when the last one failed."""
 
-    def __init__(self, path: Path | None, mine: Hello) -> None:
-        self._path = path
+    def __init__(self, place: Callable[[], Path | None], mine: Hello) -> None:
+        """`place`: where the keeper listens now, asked for each connection; None: nowhere."""
+        self._place = place
         self._mine = mine
         self._local = threading.local()
         self._forget_after_fork = os.getpid()
@@ -179,10 +183,11 @@ class KeeperClient:
 
     def connect(self) -> Connection | None:
         """A conversation of its own, None if there is no keeper to have it with."""
-        if self._path is None:
+        path = self._place()
+        if path is None:
             return None
         try:
-            connection = Connection(self._path, self._mine)
+            connection = Connection(path, self._mine)
         except (OSError, ValueError):
             self.met = None
             return None

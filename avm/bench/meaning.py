@@ -55,5 +55,5 @@ def use_random(store: Store, seed: int) -> int:
     """Fill the index, and answer with random vectors from here on; how many passages have one."""
     meaning = RandomMeaning(store.index, seed)
     filled = meaning.fill()
-    store._semantic = meaning  # type: ignore[assignment]  # in place of the model, which is not run
+    store.semantic = meaning  # type: ignore[assignment]  # in place of the model, which is not run
     return filled

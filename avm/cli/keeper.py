@@ -71,12 +71,12 @@ def _start(door: Door) -> None:
 
 
 def _stop(door: Door) -> None:
-    from avm.api.keeper import hello, socket_path
+    from avm.api.keeper import hello
     from avm.keeper.election import is_taken, stop
 
     vault = door.avm().store.vault
     runs = is_taken(vault)
-    if not stop(vault, socket_path(vault), hello(vault)):
+    if not stop(vault, hello(vault)):
         raise AVMError("the keeper does not end: it may be committing; try again")
     door.result({"stopped": runs}, "stopped\n" if runs else "no keeper runs\n")
 

@@ -49,7 +49,7 @@ class Filler:
         names = list(found.memories)
         note_undecodable(connection, ("",), found.undecodable)
         fill(connection, self._vault.root, names, self._counting("files", len(names)))
-        head = history.head(self._vault)
+        head = history.head_if_told(self._vault)
         if head is not None and (entries := self._histories(head, None)) is not None:
             apply_history(connection, head, entries, whole=True)
 
@@ -97,7 +97,7 @@ class Filler:
 
     def equalise_history(self, target: Target) -> None:
         """Catch up with git's history."""
-        head = history.head(self._vault)
+        head = history.head_if_told(self._vault)
         with target.watched():
             row = target.connection.execute("SELECT value FROM fact WHERE name = 'head'").fetchone()
         known = row["value"] if row else None

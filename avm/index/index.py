@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from avm.base.errors import IndexDamagedError
+from avm.base.lazy import lazy
 from avm.base.paths import is_utf8
 from avm.index.counters import generation
 from avm.index.database import Database, IndexThrownAway
@@ -87,8 +88,7 @@ class Index:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._loading = threading.Lock()
-        self._loaded: Filler | None = None
+        self._loading = threading.RLock()
         self._database = Database(vault.index_dir, lambda: self._filler)
         self._refreshing = threading.Lock()
         #: The generation that a refresh made equal to the files: another may be older, or a copy.
@@ -99,14 +99,11 @@ class Index:
         #: The mark, memories and undecodable names of the last scan that found nothing to do.
         self._settled: tuple[object, ...] = ()
 
-    @property
+    @lazy
     def _filler(self) -> Filler:
-        with self._loading:
-            if self._loaded is None:
-                from avm.index.filler import Filler
+        from avm.index.filler import Filler
 
-                self._loaded = Filler(self._vault)
-            return self._loaded
+        return Filler(self._vault)
 
     @property
     def notice(self) -> str | None:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avm.api.keeper import noted_socket, socket_path
 from avm.base.keeper_client import Connection, Hello
 from avm.vault.location import Vault
 from avm.vault.locks import try_lock
@@ -25,7 +26,7 @@ def lock_path(vault: Vault) -> Path:
     return vault.state_dir / "keeper.lock"
 
 
-def take_role(vault: Vault, socket_path: Path, mine: Hello) -> BaseFileLock | Hello | None:
+def take_role(vault: Vault, mine: Hello) -> BaseFileLock | Hello | None:
     """The role's lock; else the hello of the keeper that has the role, None if it does not speak.
 
     One that `mine` replaces is told to stop.
@@ -33,7 +34,7 @@ def take_role(vault: Vault, socket_path: Path, mine: Hello) -> BaseFileLock | He
     deadline = time.monotonic() + _BETWEEN_SECONDS
     told = False
     while (lock := try_lock(lock_path(vault))) is None:
-        other = None if told else _meet(socket_path, mine)
+        other = None if told else _meet(vault, mine)
         if other is not None:
             if not mine.replaces(other.other):
                 other.close()
@@ -54,21 +55,21 @@ def is_taken(vault: Vault) -> bool:
     return lock is None
 
 
-def stop(vault: Vault, socket_path: Path, mine: Hello) -> bool:
+def stop(vault: Vault, mine: Hello) -> bool:
     """Have the keeper end, and one that was waiting to follow it; True once nobody has the role."""
     deadline = time.monotonic() + _STOP_SECONDS
     while is_taken(vault):
         if time.monotonic() > deadline:
             return False
-        if other := _meet(socket_path, mine):
+        if other := _meet(vault, mine):
             _tell_to_stop(other)
         time.sleep(_POLL_SECONDS)
     return True
 
 
-def _meet(socket_path: Path, mine: Hello) -> Connection | None:
+def _meet(vault: Vault, mine: Hello) -> Connection | None:
     try:
-        return Connection(socket_path, mine)
+        return Connection(noted_socket(vault) or socket_path(vault), mine)
     except (OSError, ValueError):
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -12,13 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from avm.api.keeper import abilities, hello, socket_path
+from avm.api.keeper import abilities, hello, note_socket, socket_path
 from avm.api.store import Store
 from avm.base import log
 from avm.base.errors import AVMError
 from avm.base.keeper_client import Hello
 from avm.keeper.election import lock_path, take_role
-from avm.keeper.meaning import Meaning
+from avm.keeper.meaning import Meaning, is_patient
 from avm.keeper.sequencer import Sequencer
 from avm.keeper.server import Reply, Server
 from avm.keeper.watcher import Watcher
@@ -38,7 +39,10 @@ class Keeper:
         self._watcher = Watcher(store.vault)
         self._meaning = Meaning(store)
         self._sequencer = Sequencer(store.vault, store.index, self._watcher, self._meaning.wake)
-        self._server = Server(socket_path(store.vault), mine, self._watcher.fd)
+        place = socket_path(store.vault)
+        self._server = Server(place, mine, self._watcher.fd)
+        with contextlib.suppress(OSError):  # a full disk: whoever would listen there too finds it
+            note_socket(store.vault, place)
         self._committer = BackgroundCommitter(
             store.vault, store.config, store.committer, self._server.held
         )
@@ -48,8 +52,8 @@ class Keeper:
         self._active_at = time.monotonic()
         self._server.quick("barrier", self._barrier)
         self._server.quick("stop", self._stop)
-        self._server.slow("nearest", self._meaning.answer)
-        self._server.slow("embed", self._embed)
+        self._server.slow("nearest", self._meaning.answer, is_patient)
+        self._server.slow("embed", self._embed, is_patient)
         self._server.slow("flush", self._flush)
         self._server.slow("status", self._status)
 
@@ -146,7 +150,7 @@ def keep(store: Store) -> Hello | None:
     None: this was the keeper, or the one there is does not speak.
     """
     mine = hello(store.vault, abilities(store.config))
-    role = take_role(store.vault, socket_path(store.vault), mine)
+    role = take_role(store.vault, mine)
     if role is None or isinstance(role, Hello):
         return role
     try:

@@ -69,6 +69,13 @@ class Progress:
     problem: str | None
 
 
+def is_patient(fields: Mapping[str, Any]) -> bool:
+    """Whether a request, its fields as they came over the socket, waits for the model if need be:
+    its `wait`, in seconds, is long enough."""
+    wait = fields.get("wait")
+    return isinstance(wait, int | float) and wait >= _PATIENT_SECONDS
+
+
 class Meaning:
     """The model of one vault's keeper."""
 

@@ -147,7 +147,7 @@ class Sequencer:
         self._watcher.drain()
         if self._watcher.gone:  # an index would make its folders anew
             raise NoVaultError(f"the vault at {self._vault.root} is gone")
-        head = history.head(self._vault)
+        head = history.head_if_told(self._vault)
         doubt = self._watcher.take()
         while True:
             walk = self._look(doubt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import socket
@@ -23,7 +24,12 @@ _READ_BYTES = 1 << 16
 _TICK_SECONDS = 1.0
 #: How long a mount may take to say which files are open in it.
 _HELD_SECONDS = 2.0
+#: What accept(2) fails with as long as this process or the system has no descriptor or memory left.
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _WORKERS = 4
+#: Of a request's fields: whether it may wait for long.
+Patient = Callable[[Mapping[str, Any]], bool]
+Act = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 #: Sends the answer to one request; may be called from any thread, once.
 Reply = Callable[[Mapping[str, Any]], None]
@@ -52,8 +58,10 @@ class Server:
         self._watched_fd = fd
         self._selector = selectors.DefaultSelector()
         self._quick: dict[str, Callable[[dict[str, Any], Reply], None]] = {}
-        self._slow: dict[str, Callable[[dict[str, Any]], Mapping[str, Any]]] = {}
+        self._slow: dict[str, tuple[Act, Patient]] = {}
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="avm-keeper")
+        #: Who waits for a model may have all of its threads for a minute: nobody else needs them.
+        self._patient = ThreadPoolExecutor(_WORKERS, thread_name_prefix="avm-patient")
         self._calls: deque[Callable[[], None]] = deque()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -63,6 +71,10 @@ class Server:
         self._closing = threading.Lock()
         self._closed = False
         self._peers: set[Peer] = set()
+        #: Whether whoever connects is let in; else he waits in the kernel's queue.
+        self._open = False
+        #: Whether the last one could not be let in.
+        self._crowded = False
         self._stopping = False
         self._loop = 0
         #: When somebody last asked for something (monotonic seconds).
@@ -72,9 +84,12 @@ class Server:
         """Handle `name` in the loop: `act` must not wait for anything."""
         self._quick[name] = act
 
-    def slow(self, name: str, act: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
-        """Handle `name` in a thread."""
-        self._slow[name] = act
+    def slow(self, name: str, act: Act, patient: Patient = lambda _: False) -> None:
+        """Handle `name` in a thread; a request that is `patient`, where no other one waits for it.
+
+        `patient` is asked in the loop, of whatever came over the socket: it must not raise.
+        """
+        self._slow[name] = act, patient
 
     @property
     def attached(self) -> int:
@@ -87,7 +102,7 @@ class Server:
         `readable` is called when the watched descriptor has something to read.
         """
         select = self._selector
-        select.register(self._listening, selectors.EVENT_READ, self._accept)
+        self._let_in()
         select.register(self._wake_read, selectors.EVENT_READ, self._called)
         if self._watched_fd is not None:
             select.register(self._watched_fd, selectors.EVENT_READ, readable)
@@ -98,6 +113,7 @@ class Server:
                 key.data()
             if time.monotonic() >= tick_at:
                 tick_at = time.monotonic() + _TICK_SECONDS
+                self._let_in()
                 if not tick():
                     return
 
@@ -112,7 +128,8 @@ class Server:
             with contextlib.suppress(OSError):
                 self._path.unlink()
         self._listening.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._pool, self._patient):
+            pool.shutdown(wait=True, cancel_futures=True)
         for call in self._calls:
             call()  # the last answers
         for peer in list(self._peers):
@@ -176,18 +193,35 @@ class Server:
         while self._calls:
             self._calls.popleft()()
 
+    def _let_in(self) -> None:
+        if not self._open:
+            self._selector.register(self._listening, selectors.EVENT_READ, self._accept)
+            self._open = True
+
     def _accept(self) -> None:
         try:
             connection, _ = self._listening.accept()
-        except OSError:
+        except OSError as err:
+            if err.errno in _EXHAUSTED:
+                # He stays in the queue, and the selector would tell of him again and again.
+                self._selector.unregister(self._listening)
+                self._open = False
+                if not self._crowded:  # it may last for days
+                    _log.warning("nobody is let in: %s", err.strerror)
+                self._crowded = True
             return
-        if peer_uid(connection) not in (os.getuid(), None):
+        self._crowded = False
+        if peer_uid(connection) != os.getuid():
             connection.close()
             return
         connection.setblocking(False)
         peer = Peer(connection)
+        try:
+            self._selector.register(connection, selectors.EVENT_READ, lambda: self._converse(peer))
+        except OSError:  # epoll has a limit of its own, and needs memory
+            connection.close()
+            return
         self._peers.add(peer)
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._converse(peer))
         self._send_bytes(peer, self._mine.pack())
 
     def _converse(self, peer: Peer) -> None:
@@ -237,17 +271,14 @@ class Server:
             except (AVMError, OSError) as err:
                 self._send(peer, {"error": str(err)})
         elif op in self._slow:
-            self._pool.submit(self._work, peer, self._slow[op], message)
+            act, patient = self._slow[op]
+            pool = self._patient if patient(message) else self._pool
+            pool.submit(self._work, peer, act, message)
         else:
             known = ", ".join(sorted([*self._quick, *self._slow, "attach"]))
             self._send(peer, {"error": f"no operation {op!r}; there are {known}"})
 
-    def _work(
-        self,
-        peer: Peer,
-        act: Callable[[dict[str, Any]], Mapping[str, Any]],
-        message: dict[str, Any],
-    ) -> None:
+    def _work(self, peer: Peer, act: Act, message: dict[str, Any]) -> None:
         try:
             answer = act(message)
         except AVMError as err:

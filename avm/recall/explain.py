@@ -17,9 +17,10 @@ from avm.recall.query import Query
 class ExplainedHit:
     """A memory by its best passage, at `line`.
 
-    `text` is its BM25 and `cosine` its nearness in meaning, None for what did not find it;
-    `relevance` (0–1) is made of these. `score` is relevance × `importance_factor` ×
-    `recency_factor` under the strategy `balanced`. `days`: since it changed.
+    `text` is its BM25, for an agent its share (0–1) of the best one's, and `cosine` its nearness in
+    meaning, None for what did not find it; `relevance` (0–1) is made of these. `score` is relevance
+    × `importance_factor` × `recency_factor` under the strategy `balanced`. `days`: since it
+    changed.
     """
 
     path: str
@@ -66,15 +67,25 @@ class Explained:
 
 
 def explain(
-    query: Query, found: Sequence[Scored], lines: Sequence[int], ranked_by: str, semantic: str
+    query: Query,
+    found: Sequence[Scored],
+    lines: Sequence[int],
+    ranked_by: str,
+    semantic: str,
+    *,
+    in_full: bool,
 ) -> Explained:
-    """What `found` was found by; `lines` are where its passages begin."""
+    """What `found` was found by; `lines` are where its passages begin.
+
+    Not `in_full`: no BM25, which counts the words of memories too that the viewer may not see.
+    """
+    unit = 1.0 if in_full else max((item.text or 0.0 for item in found), default=0.0)
     hits = [
         ExplainedHit(
             path=display(item.path),
             line=line,
             score=item.score,
-            text=None if item.text is None else round(item.text, 6),
+            text=None if item.text is None else round(item.text / unit, 6),
             cosine=None if item.cosine is None else round(item.cosine, 6),
             relevance=round(item.relevance, 6),
             importance=item.importance,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from avm.base.errors import RepositoryError
 from avm.vault import git
 from avm.vault.ignore import SeenFile
 from avm.vault.location import Vault
@@ -35,6 +36,14 @@ def head(vault: Vault) -> str | None:
         return str(at)
 
 
+def head_if_told(vault: Vault) -> str | None:
+    """What `head` says; None also where git cannot say it: files are found by their stamps then."""
+    try:
+        return head(vault)
+    except RepositoryError:
+        return None
+
+
 class HeadWatch:
     """HEAD, asked again and again: a few stats as long as it does not move."""
 
@@ -44,7 +53,7 @@ class HeadWatch:
         self._head: str | None = None
 
     def head(self) -> str | None:
-        """What `head` says."""
+        """What `head_if_told` says."""
         # Every file is looked at: one that changed is not to be found changed again.
         changed = [file.changed() for file in self._files]
         if not changed or any(changed):
@@ -54,7 +63,7 @@ class HeadWatch:
             places = (common / ref, common / "packed-refs", common / "reftable" / "tables.list")
             # Looked at before they are read: what changes in between is seen the next time.
             self._files = [name, *map(SeenFile, places)]
-            self._head = head(self._vault)
+            self._head = head_if_told(self._vault)
         return self._head
 
 

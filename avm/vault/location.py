@@ -135,4 +135,6 @@ def _is_marked(root: Path, common_dir: Path) -> bool:
     except OSError:
         return False
     # The file is looked at first: most repositories are not vaults, and asking git takes 3 ms.
-    return "[avm" in text and git.config_value(root, "--local", "--get", ADOPTED_KEY) == "true"
+    # That one file: git finds no repository, and so no configuration, where HEAD holds noise.
+    asked = ("--file", str(common_dir / "config"), "--get", ADOPTED_KEY)
+    return "[avm" in text and git.config_value(root, *asked) == "true"

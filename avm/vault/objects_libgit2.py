@@ -37,7 +37,7 @@ class Libgit2Objects:
         """Those of `names` that are files or links in the commit's tree."""
         if commit is None:
             return {}
-        tree = self._repo[commit].tree
+        tree = self._object(commit).tree
         found = {}
         for name in names:
             try:
@@ -79,10 +79,7 @@ class Libgit2Objects:
 
     def read_blob(self, blob: str) -> bytes:
         """A blob's bytes."""
-        try:
-            data: bytes = self._repo[blob].data
-        except KeyError:
-            raise RepositoryError(f"git has no object {blob}") from None
+        data: bytes = self._object(blob).data
         return data
 
     def lost(self, blobs: Collection[str]) -> set[str]:
@@ -120,7 +117,7 @@ class Libgit2Objects:
         author: Signature,
         committer: Signature,
     ) -> str | None:
-        before = self._repo[parent].tree_id if parent else None
+        before = self._object(parent).tree_id if parent else None
         tree = self._updated(before, put)
         if tree == before:
             return None
@@ -147,6 +144,13 @@ class Libgit2Objects:
             raise Moved from err
         except OSError as err:  # how pygit2 says that the ref's own lock is held
             raise Locked(f"the lock of {ref}") from err
+
+    def _object(self, oid: str) -> Any:
+        """What has that id. Raises RepositoryError."""
+        try:
+            return self._repo[oid]
+        except KeyError:
+            raise RepositoryError(f"git has no object {oid}") from None
 
     def _updated(self, base: Any, put: Mapping[str, Blob | None]) -> Any:
         """The id of tree `base` (None: empty) with `put` in it.

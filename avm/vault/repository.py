@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from avm.base.errors import RepositoryError
 from avm.vault import git
 from avm.vault.location import Vault
 
@@ -63,7 +64,7 @@ def busy_with(vault: Vault) -> str | None:
             return f"{operation} in progress"
     try:
         head = (vault.git_dir / "HEAD").read_text()
-    except OSError:
+    except (OSError, ValueError):
         return "the repository has no HEAD"
     if head.strip() == f"ref: {_NO_FILE}":
         return _asked_busy(vault)
@@ -83,7 +84,8 @@ def _asked_busy(vault: Vault) -> str | None:
 def branch(vault: Vault) -> tuple[str, str | None]:
     """The branch that HEAD names and its commit, None before the first one.
 
-    Raises Detached; RepositoryError if git itself cannot say.
+    Raises Detached; RepositoryError if git itself cannot say, as where one of these files holds
+    noise.
     """
     try:
         text = (vault.git_dir / "HEAD").read_text().strip()
@@ -98,6 +100,8 @@ def branch(vault: Vault) -> tuple[str, str | None]:
                 return ref, value
             text = value
     except (OSError, ValueError):
+        return _asked(vault)
+    if not OID.fullmatch(text):
         return _asked(vault)
     raise Detached(text)
 
@@ -131,9 +135,11 @@ def _read_ref(vault: Vault, ref: str) -> str | None:
 def _asked(vault: Vault) -> tuple[str, str | None]:
     named = git.run(vault.root, ("symbolic-ref", "--quiet", "HEAD"), check=False)
     if named.returncode != 0:
-        raise Detached(git.output(vault.root, "rev-parse", "HEAD"))
+        raise Detached(git.output(vault.root, "rev-parse", "--verify", "HEAD"))
     ref = named.stdout.decode("utf-8", "surrogateescape").strip()
     found = git.run(vault.root, ("rev-parse", "--verify", "--quiet", ref), check=False)
+    if found.returncode != 0 and (vault.common_dir / ref).is_file():
+        raise RepositoryError(f"{vault.root}: {ref} names no commit")
     return ref, found.stdout.decode().strip() or None
 
 

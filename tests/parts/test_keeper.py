@@ -22,11 +22,12 @@ from avm import AVM
 from avm.api import doctor, open_avm
 from avm.api import keeper as api_keeper
 from avm.api.checks import CHECKS
-from avm.api.keeper import hello, socket_path
+from avm.api.keeper import hello, note_socket, noted_socket, socket_path
 from avm.api.waiting import Waiting
 from avm.base.keeper_client import PROTOCOL, Connection, Hello, line
 from avm.embed.model_folder import semantic_installed
-from avm.keeper.election import is_taken
+from avm.keeper import election
+from avm.keeper.election import is_taken, take_role
 from avm.vault.location import Vault
 
 
@@ -137,6 +138,50 @@ def test_a_keeper_of_another_schema_is_not_asked(
     with open_avm(vault.root, {"semantic": "off"}, Waiting.COMMAND) as avm:
         assert not avm.store.keeper.barrier()
         assert len(avm.search("common")) == 1
+
+
+# Where it is found
+
+
+def test_a_process_with_another_runtime_folder_finds_it(
+    vault: Vault, pid: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(os.environ["HOME"]) / "cron"
+    folder.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    assert (status(vault) or {})["pid"] == pid
+    other = run_avm("--vault", str(vault.root), "keeper")
+    assert other.stdout == f"a keeper runs already (process {pid})\n"
+    assert run_avm("--vault", str(vault.root), "keeper", "stop").stdout == "stopped\n"
+    wait_for(lambda: gone(pid), "its end")
+    # the note of one that is gone leads nowhere, until the next one writes its own
+    assert status(vault) is None
+    with keeper_of(vault.root) as another:
+        assert (status(vault) or {})["pid"] == another != pid
+
+
+def test_the_note_of_a_copied_vault_leads_to_nobody(
+    vault: Vault, pid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(vault.root, tmp_path / "copy")
+    with open_avm(tmp_path / "copy", {"semantic": "off"}, Waiting.COMMAND) as copy:
+        assert noted_socket(copy.store.vault) == socket_path(vault)
+        assert copy.store.keeper.status() is None and copy.store.keeper.met is None
+        role = take_role(copy.store.vault, hello(copy.store.vault))
+        assert role is not None and not isinstance(role, Hello)
+        # Somebody has the role and does not answer: the other vault's keeper is not the one to end.
+        monkeypatch.setattr(election, "_STOP_SECONDS", 0.2)
+        assert not election.stop(copy.store.vault, hello(copy.store.vault))
+        role.release()
+    assert not gone(pid) and (status(vault) or {})["pid"] == pid
+
+
+@pytest.mark.parametrize("note", [b"", b"\0\xff", b"/", b"/dev/null", b"x" * 9000])
+def test_a_note_that_is_noise_leads_to_nobody(vault: Vault, pid: int, note: bytes) -> None:
+    (vault.state_dir / "keeper.socket").write_bytes(note)
+    done = run_avm("--vault", str(vault.root), "search", "common")
+    assert (done.returncode, done.stderr) == (0, "") and "first.md" in done.stdout
+    note_socket(vault, socket_path(vault))
 
 
 # Its answers

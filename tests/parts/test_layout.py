@@ -175,7 +175,7 @@ def avm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AVM]:
     """A vault whose folders hold five entries."""
     monkeypatch.setenv("AVM_CLOCK", "2026-11-20T09:00:00Z")
     with AVM(tmp_path / "vault", semantic="off") as opened:
-        opened.store._layout = Layout(opened.store.vault.root, 5)
+        opened.store.layout = Layout(opened.store.vault.root, 5)
         yield opened
         assert_well(opened)
 
@@ -224,7 +224,7 @@ def test_the_same_again_is_found_in_the_folder_and_in_its_shards(avm: AVM) -> No
 def test_a_month_s_shard_that_another_process_made_is_looked_into(avm: AVM) -> None:
     fill(avm, 5)
     with AVM(avm.store.vault.root, semantic="off") as other:
-        other.store._layout = Layout(other.store.vault.root, 5)
+        other.store.layout = Layout(other.store.vault.root, 5)
         there = other.remember("from there", title="theirs", namespace="market").path
     assert there == "/memory/shared/market/2026-11/theirs.md"
     again = avm.remember("from there", title="theirs", namespace="market")
@@ -239,7 +239,7 @@ root, name, most, times = sys.argv[1:]
 with AVM(root, semantic="off") as avm:
     avm.store.commit_in_background = lambda: None
     if int(most):
-        avm.store._layout = Layout(avm.store.vault.root, int(most))
+        avm.store.layout = Layout(avm.store.vault.root, int(most))
     print("ready", flush=True)
     sys.stdin.readline()
     for number in range(int(times)):

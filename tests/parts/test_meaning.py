@@ -425,7 +425,7 @@ def test_without_a_keeper_a_command_and_a_mount_do_without(avm: AVM) -> None:
 def test_switched_off_nobody_is_asked(avm: AVM, wire: Wire) -> None:
     one = semantic(avm, wire, Waiting.LIBRARY, "off")
     assert one.near("x") is None
-    assert one.why_off == one.describe() == "off (configured)"
+    assert one.why_off == one.describe(None) == "off (configured)"
     assert wire.asked == []
 
 
@@ -446,7 +446,7 @@ def test_the_mode_wait_is_patient_with_the_keeper(avm: AVM, wire: Wire) -> None:
 
 
 def test_recall_says_what_it_was_ranked_by(avm: AVM, wire: Wire) -> None:
-    avm.store._semantic = semantic(avm, wire, Waiting.LIBRARY)
+    avm.store.semantic = semantic(avm, wire, Waiting.LIBRARY)
     assert avm.recalled("carrots").ranked_by == "text+vectors"
     wire.dead = True
     assert avm.recalled("carrots").ranked_by == "text"
@@ -471,4 +471,4 @@ def test_the_keeper_is_watched_until_all_is_embedded(
     wire.meaning.wake()
     with pytest.raises(ModelError, match="the model is ill"):
         one.embed_missing()
-    assert one.describe() == "off (the model is ill)"
+    assert one.describe(wire.ask("status", timeout=1.0)) == "off (the model is ill)"

@@ -172,6 +172,23 @@ def test_explained(avm: AVM) -> None:
     assert "/memory/shared/a.md#L4  text " in printed
 
 
+def test_an_agent_s_explanation_has_no_number_of_the_whole_vault(avm: AVM) -> None:
+    write(avm, "a", "nvda risk\n")
+    write(avm, "b", "nvda, and much else that makes this one longer\n")
+    for number in range(8):
+        write(avm, f"n{number}", "a note on other things\n")
+    agent = avm.agent_memory("akashi")
+    raw = [hit.text or 0.0 for hit in avm.explained("nvda").hits]
+    shares = [hit.text for hit in agent.explained("nvda").hits]
+    assert shares == pytest.approx([1.0, raw[1] / raw[0]], abs=1e-4)
+    for number in range(8):
+        avm.agent_memory("hermes").remember("nvda secret plan", title=f"n{number}")
+    best = max(hit.text or 0.0 for hit in avm.explained("nvda path:memory/shared").hits)
+    assert best < raw[0] / 2  # what an agent heard of them
+    assert agent.explained("nvda").hits[0].text == 1.0
+    assert agent.explained("path:memory/shared").hits[0].text is None
+
+
 def test_ids_of_passages_are_never_used_again(avm: AVM) -> None:
     def ids() -> set[int]:
         avm.search("x")
