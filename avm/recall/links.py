@@ -17,13 +17,15 @@ class Resolver:
 
     def resolve(self, target: str, source: str) -> str | None:
         """The memory that `target`, written in `source`, points at; None if there is none."""
-        wanted = target.strip().lstrip("/").casefold()
+        written = target.strip().lstrip("/")
+        wanted = written.casefold()
         folder = paths.parent(source)
         called = self._by_name(paths.link_name(target))
         named = [path for path, kind, _ in called if kind == "name"]
-        by_path = {path.casefold(): path for path in named}
-        for path in (wanted, f"{folder}/{wanted}".casefold() if folder else wanted):
-            for name in (path, f"{path}.md"):
+        # Of two that differ in letter case alone the one that is written so.
+        by_path = {path.casefold(): path for path in named} | {path: path for path in named}
+        for path in (written, f"{folder}/{written}" if folder else written):
+            for name in (path, f"{path}.md", path.casefold(), f"{path}.md".casefold()):
                 if name in by_path:
                     return by_path[name]
         if "/" in wanted:

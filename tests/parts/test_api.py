@@ -448,7 +448,10 @@ def test_links_resolve_by_path_name_and_alias_nearest_first(avm: AVM) -> None:
     for name in ("a/note", "a/b/note", "c/note"):
         avm.write(f"/memory/shared/{name}.md", "x")
     avm.write("/memory/shared/c/other.md", "---\naliases: [The Other]\n---\nx")
+    for name in ("Case", "case"):
+        avm.write(f"/memory/shared/d/{name}.md", "x")
     links = "[[note]] [[c/note]] [[memory/shared/a/note.md]] [[the other]] [[NOTE|shown]] [[gone]]"
+    links += " [[memory/shared/d/Case]] [[memory/shared/d/case.md]]"
     avm.write("/memory/shared/a/b/from.md", links)
     found = {
         link["target"]: link["path"] for link in avm.meta("memory/shared/a/b/from.md")["links"]
@@ -459,6 +462,8 @@ def test_links_resolve_by_path_name_and_alias_nearest_first(avm: AVM) -> None:
         "c/note": "/memory/shared/c/note.md",
         "memory/shared/a/note.md": "/memory/shared/a/note.md",
         "the other": "/memory/shared/c/other.md",
+        "memory/shared/d/Case": "/memory/shared/d/Case.md",
+        "memory/shared/d/case.md": "/memory/shared/d/case.md",
         "gone": None,
     }
 
