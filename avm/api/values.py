@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from avm.base import paths
+from avm.base.config import ON_DUPLICATE
 from avm.base.errors import UsageError
 from avm.base.times import LONGEST, parse_duration
 
@@ -88,6 +89,13 @@ def ttl(value: str | timedelta | None) -> timedelta | None:
         return parse_duration(str(value))
     except UsageError as err:
         raise UsageError(f"ttl: {err}") from None
+
+
+def on_duplicate(value: object) -> str:
+    """What to do where a memory says nearly the same: one of `ON_DUPLICATE`."""
+    if value not in ON_DUPLICATE:
+        raise UsageError(f"on_duplicate {value!r}: use one of {', '.join(ON_DUPLICATE)}")
+    return str(value)
 
 
 def folder(namespace: object, sub_folder: object, home: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avm.api import values
-from avm.api.viewed import Viewed, not_found
+from avm.api.viewed import Viewed, again_if_damaged, not_found
 from avm.base import paths
 from avm.base.errors import AccessError, NotFoundError, SecretError
 from avm.vault import files
@@ -34,6 +34,7 @@ class Writing(Viewed):
         folder: str | None = None,
         ttl: str | timedelta | None = None,
         *,
+        on_duplicate: str | None = None,
         allow_secret: bool = False,
     ) -> Remembered:
         """Write a new memory and return where it is.
@@ -41,17 +42,19 @@ class Writing(Viewed):
         It goes to the agent's private folder, or with `namespace` to `/memory/shared/<namespace>/`;
         `folder` is a sub-folder there. A folder that is full goes on in one for the month:
         `…/2026-11/`. `importance` is 0.0–1.0, `ttl` a duration such as `30d`. The same title with
-        the same text returns the memory that is there. Raises UsageError for a bad value, named;
-        SecretError for a token, unless `allow_secret`.
+        the same text returns the memory that is there. Where one there says nearly the same, "skip"
+        for `on_duplicate` (None: as configured) returns that; "supersede" writes a new one that
+        takes its place in answers, and that of an older version; "keep" looks for none.
+        Raises UsageError for a bad value, named; SecretError for a token, unless `allow_secret`.
         """
-        from avm.api.written import Remembered
-        from avm.base import memory_file
-
         text = values.text(text)
+        if on_duplicate is None:
+            on_duplicate = self.store.config["on_duplicate"]
+        doing = values.on_duplicate(on_duplicate)
         title = values.title(title)
         lifetime = values.ttl(ttl)
         now = self.store.config.clock.now()
-        front: dict[str, object] = {
+        front = {
             "title": title,
             "importance": values.importance(importance),
             "tags": values.tags(tags) or None,
@@ -60,18 +63,7 @@ class Writing(Viewed):
             "agent": self.viewer.agent,
         }
         home = values.folder(namespace, folder, self.viewer.home)
-        body = text if text.endswith("\n") else text + "\n"
-        stem = paths.stem_from_title(title) if title else paths.stem_from_text(text)
-        place = self.store.layout.place(home, now)
-        data = memory_file.render(front, body)
-        if not allow_secret:
-            _refuse_tokens(data, len(data) - len(values.data(body)))
-        rel, made = self._write_unique(place, stem, data, body)
-        hints = [] if made else ["it was there already: nothing was written"]
-        hints += self._settle_secrets(rel, data if made else None, allow_secret)
-        if made:
-            self.wrote(rel, "remember")
-        return Remembered(paths.display(rel), tuple(hints))
+        return self._put_new(front, text, home, doing, allow_secret=allow_secret)
 
     def write(self, path: str, text: str | bytes, *, allow_secret: bool = False) -> Remembered:
         """Write a whole file, byte for byte; front matter and all are the caller's.
@@ -132,8 +124,64 @@ class Writing(Viewed):
                 raise not_found(rel) from None
             self.wrote(rel, "forget")
 
-    def _write_unique(self, place: Place, stem: str, data: bytes, body: str) -> tuple[str, bool]:
-        """Write `stem.md`, else `stem-2.md` …; (rel, False) where the same body stands already.
+    def _doing(self, on_duplicate: str | None) -> str:
+        if on_duplicate is None:
+            on_duplicate = self.store.config["on_duplicate"]
+        return values.on_duplicate(on_duplicate)
+
+    def _put_new(
+        self, front: dict[str, Any], text: str, home: str, doing: str, *, allow_secret: bool
+    ) -> Remembered:
+        """Write a memory into the folder `home`, unless it is there; SecretError as `remember`."""
+        from avm.api.written import Remembered
+        from avm.base import memory_file
+
+        title = front["title"]
+        body = text if text.endswith("\n") else text + "\n"
+        stem = paths.stem_from_title(title) if title else paths.stem_from_text(text)
+        place = self.store.layout.place(home, front["created"])
+        data = memory_file.render(front, body)
+        if not allow_secret:
+            _refuse_tokens(data, len(data) - len(values.data(body)))
+        same = older = None
+        if doing != "keep":
+            same, older = self._standing(doing, home, text, title, stem, place)
+        hints = []
+        if same is not None:
+            rel, made = same, False
+            hints.append(f"already remembered: {paths.display(same)}")
+        elif older is not None:
+            data = memory_file.render({**front, "supersedes": [older]}, body)
+            rel, made = self._write_unique(place, stem, data, None)
+            hints.append(f"it supersedes {paths.display(older)}")
+        else:
+            rel, made = self._write_unique(place, stem, data, body)
+            hints += [] if made else ["it was there already: nothing was written"]
+        hints += self._settle_secrets(rel, data if made else None, allow_secret)
+        if made:
+            self.wrote(rel, "remember")
+        return Remembered(paths.display(rel), tuple(hints))
+
+    @again_if_damaged
+    def _standing(
+        self, doing: str, home: str, text: str, title: str | None, stem: str, place: Place
+    ) -> tuple[str | None, str | None]:
+        """The rels of the memory in `home` that makes it needless to write the new one, and of the
+        one that it is to supersede: one of them at most."""
+        from avm.api import likeness
+
+        self.store.refresh()
+        where = self._filter(home)
+        if doing == "skip":
+            return likeness.saying_the_same(self.store, where, text), None
+        wanted = likeness.Wanted(text, title, stem, (place.folder, *place.others))
+        path, same = likeness.version_of(self.store, where, wanted) or (None, False)
+        return (path, None) if same else (None, path)
+
+    def _write_unique(
+        self, place: Place, stem: str, data: bytes, body: str | None
+    ) -> tuple[str, bool]:
+        """Write `stem.md`, else `stem-2.md` …; (rel, False) where `body` stands already.
 
         A name that is taken in one folder of `place` is taken in all.
         """
@@ -146,7 +194,7 @@ class Writing(Viewed):
                 layout.wrote(place.folder)
                 return rel, True
             for there in (*standing, rel):
-                if self._has_body(there, body):
+                if body is not None and self._has_body(there, body):
                     return there, False
         taken = paths.display(f"{place.folder}/{stem}")
         raise AccessError(f"{taken}: too many memories of this title")

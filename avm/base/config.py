@@ -20,6 +20,8 @@ from avm.base.paths import check_agent
 from avm.base.times import parse_duration
 
 SEMANTIC_MODES = ("auto", "wait", "off")
+#: What `remember` does about a memory that says nearly the same (docs/files.md).
+ON_DUPLICATE = ("keep", "skip", "supersede")
 
 
 def _choice(*allowed: str) -> Callable[[Any], str]:
@@ -87,6 +89,9 @@ KEYS: Final = (
     Key("semantic", "auto", _choice(*SEMANTIC_MODES),
         "auto: use embeddings when they are ready; wait: wait for the model; off: text only"),
     Key("model", None, _folder, "the folder of the embedding model all-MiniLM-L6-v2"),
+    Key("on_duplicate", "keep", _choice(*ON_DUPLICATE),
+        "what remember does where a memory says nearly the same: write all the same, skip, or"
+        " supersede it"),
     Key("recall.max_tokens", 2000, _tokens, "the token budget of a recall that names none"),
     Key("keeper.autostart", True, _switch,
         "whether mounts and Python processes start the keeper when none runs"),

@@ -15,6 +15,11 @@ from avm.cli.door import Door, shared, text_argument, warn
 @click.option("--namespace", help="Share it: /memory/shared/NAMESPACE/.")
 @click.option("--folder", help="A sub-folder there.")
 @click.option("--ttl", metavar="DURATION", help="Forget it after 30d, 12h, ….")
+@click.option(
+    "--on-duplicate",
+    metavar="WHAT",
+    help="Where a memory says nearly the same: keep, skip or supersede; default keep.",
+)
 @click.option("--allow-secret", is_flag=True, help="Write it although it holds a secret.")
 @shared
 @click.pass_obj
@@ -27,6 +32,7 @@ def command(
     namespace: str | None,
     folder: str | None,
     ttl: str | None,
+    on_duplicate: str | None,
     allow_secret: bool,
 ) -> None:
     """Write TEXT (- reads stdin) as a new memory and print its path.
@@ -42,6 +48,7 @@ def command(
         namespace=namespace,
         folder=folder,
         ttl=ttl,
+        on_duplicate=on_duplicate,
         allow_secret=allow_secret,
     )
     door.result(done, f"{done}\n")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from avm.base.errors import IndexDamagedError
 from avm.base.lazy import lazy
-from avm.base.paths import is_utf8
+from avm.base.paths import is_utf8, link_name
 from avm.index.counters import generation
 from avm.index.database import Database, IndexThrownAway
 from avm.index.fulltext import FullText, State, TextHit, hits, openings, state
@@ -279,6 +279,21 @@ class Index:
             return None
         query = f"SELECT {_MEMORY_COLUMNS} FROM memory_at AS m WHERE m.path = ?"
         return next((MemoryRow(*row) for row in self._rows(query, (path,))), None)
+
+    def numbered(self, stem: str, where: Filter, limit: int) -> list[MemoryRow]:
+        """The memories whose files are `stem.md`, `stem-2.md`, … in any letter case, newest first;
+        a few others whose names begin so may be among them."""
+        name = link_name(stem)
+        condition, values = where.sql()
+        rows = self._rows(
+            f"SELECT {_MEMORY_COLUMNS} FROM link AS l CROSS JOIN memory_at AS m"
+            " ON m.id = l.memory_id WHERE l.kind = 'name'"
+            # ':' follows '9'.
+            f" AND (l.name = ? OR (l.name > ? AND l.name < ?)) AND {condition}"
+            " ORDER BY m.changed DESC, m.path DESC LIMIT ?",
+            (name, f"{name}-", f"{name}-:", *values, limit),
+        )
+        return [MemoryRow(*row) for row in rows]
 
     def expired(self, where: Filter) -> list[MemoryRow]:
         """The memories that `where` would let through had they not ended, by path."""

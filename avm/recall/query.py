@@ -66,8 +66,7 @@ class Query(NamedTuple):
 def parse(text: str, now: float = 0.0, zone: tzinfo | None = UTC) -> Query:
     """Read a question; never raises. `now`: seconds since the epoch, what `since:7d` counts from;
     dates without a zone are in `zone`, None for the process's own."""
-    text = text.replace("\0", " ").encode("utf-8", "replace").decode()
-    text = unicodedata.normalize("NFC", text).strip()
+    text = _clean(text).strip()
     asked: list[str] = []
     terms: list[Term] = []
     without: list[Term] = []
@@ -96,6 +95,18 @@ def parse(text: str, now: float = 0.0, zone: tzinfo | None = UTC) -> Query:
         tuple(dict.fromkeys(conditions)),
         Words(tuple(dict.fromkeys(without))[:_MOST_WORDS]),
     )
+
+
+def telling_words(text: str, most: int) -> Words:
+    """The first words of a text that is no question, without what every text has; filters and
+    phrases are words here."""
+    return Words(_telling(_terms(_clean(text)))[:most])
+
+
+def _clean(text: str) -> str:
+    """NFC, of characters that SQLite and FTS5 take."""
+    text = text.replace("\0", " ").encode("utf-8", "replace").decode()
+    return unicodedata.normalize("NFC", text)
 
 
 def _terms(text: str) -> list[Term]:

@@ -119,6 +119,18 @@ def test_remember_the_same_again_says_so(vault: Path) -> None:
     assert again.stderr == "avm: it was there already: nothing was written\n"
 
 
+def test_remember_what_is_there_already_and_what_is_a_version(vault: Path) -> None:
+    text = "Backups of the quotes run at 02:00 UTC every night"
+    path = ok("remember", text)
+    again = run_avm("remember", "--on-duplicate", "skip", f"**{text}**")
+    assert (again.returncode, again.stdout) == (0, path)
+    assert again.stderr == f"avm: already remembered: {path}"
+    later = run_avm("remember", "--on-duplicate", "supersede", text.replace("02", "03"))
+    assert (later.returncode, later.stderr) == (0, f"avm: it supersedes {path}")
+    assert ok("search", "backups").split()[1:2] == [f"{later.stdout.strip()}#L5"]
+    fails(2, "on_duplicate 'ask': use one of keep, skip", "remember", "--on-duplicate", "ask", "x")
+
+
 def test_search(vault: Path) -> None:
     lines = ok("search", "zebra").splitlines()
     assert {re.sub(r"^\d\.\d\d ", "", line) for line in lines} == {
@@ -457,6 +469,7 @@ def test_a_mistake_is_one_line(vault: Path, args: Sequence[str], code: int, said
     [
         ({"AVM_BOGUS": "1"}, "AVM_BOGUS: no such setting; there are AVM_AGENT,"),
         ({"AVM_SEMANTIC": "maybe"}, "AVM_SEMANTIC is 'maybe': use one of auto, wait, off"),
+        ({"AVM_ON_DUPLICATE": "ask"}, "AVM_ON_DUPLICATE is 'ask': use one of keep, skip"),
         ({"AVM_AGENT": "Bad"}, "agent 'Bad': use 1 to 63 of"),
         ({"AVM_CLOCK": "never"}, "AVM_CLOCK is 'never': give seconds"),
         ({"AVM_COMMIT_QUIET": "2"}, "'2': write a number and a unit"),
