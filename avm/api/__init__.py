@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from avm.api.commits import BlameLine, Commit
     from avm.api.facts import Info, Stats, Status
     from avm.api.recalled import Recalled
+    from avm.api.resembling import Alike, AlikePair, Similar, SimilarPairs
     from avm.api.results import Hit
     from avm.api.view import AgentMemory, View
     from avm.api.written import Collected, Remembered, Restored, Undone
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _PLACES = {
     "AVM": "avm.api.avm",
     "AgentMemory": "avm.api.view",
+    "Alike": "avm.api.resembling",
+    "AlikePair": "avm.api.resembling",
     "BlameLine": "avm.api.commits",
     "Collected": "avm.api.written",
     "Commit": "avm.api.commits",
@@ -28,6 +31,8 @@ _PLACES = {
     "Recalled": "avm.api.recalled",
     "Remembered": "avm.api.written",
     "Restored": "avm.api.written",
+    "Similar": "avm.api.resembling",
+    "SimilarPairs": "avm.api.resembling",
     "Stats": "avm.api.facts",
     "Status": "avm.api.facts",
     "Undone": "avm.api.written",
@@ -37,6 +42,8 @@ _PLACES = {
 __all__ = [
     "AVM",
     "AgentMemory",
+    "Alike",
+    "AlikePair",
     "BlameLine",
     "Collected",
     "Commit",
@@ -45,6 +52,8 @@ __all__ = [
     "Recalled",
     "Remembered",
     "Restored",
+    "Similar",
+    "SimilarPairs",
     "Stats",
     "Status",
     "Undone",

@@ -50,14 +50,17 @@ def title(value: object) -> str | None:
 
 def importance(value: object) -> float | None:
     """An importance from 0.0 to 1.0, or None."""
-    if value is None:
-        return None
+    return None if value is None else share(value, "importance")
+
+
+def share(value: object, what: str) -> float:
+    """A number from 0.0 to 1.0."""
     try:
         number = float(value) if not isinstance(value, bool) else -1.0  # type: ignore[arg-type]
     except (TypeError, ValueError):
         number = -1.0
     if not 0.0 <= number <= 1.0:
-        raise UsageError(f"importance {value!r}: give a number from 0.0 to 1.0")
+        raise UsageError(f"{what} {value!r}: give a number from 0.0 to 1.0")
     return number
 
 

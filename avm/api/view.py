@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from avm.api.comparing import Comparing
 from avm.api.reading import Reading
 from avm.api.store import Store
 from avm.api.undoing import Undoing
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from avm.vault.committer import Report
 
 
-class View(Writing, Reading, Undoing):
+class View(Writing, Reading, Comparing, Undoing):
     """What one viewer may do, and the vault as a whole, as far as this viewer sees it."""
 
     def commit(self, message: str | None = None) -> Report:

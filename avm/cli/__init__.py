@@ -16,6 +16,7 @@ VERBS = (
     "remember",
     "recall",
     "search",
+    "similar",
     "cat",
     "log",
     "show",

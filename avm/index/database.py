@@ -25,7 +25,7 @@ from avm.base.errors import IndexDamagedError, RepositoryError
 from avm.vault.locks import locked
 
 #: The number of schema.sql and of what the extractors put in it. Another number: another file.
-SCHEMA = 2
+SCHEMA = 3
 FILE = f"index-{SCHEMA}.sqlite"
 #: How long another process may keep the file locked before this one goes on without it.
 _BUSY_SECONDS = 10.0

@@ -22,6 +22,7 @@ from avm.vault.location import Vault
 
 if TYPE_CHECKING:
     from avm.index.filler import Filler, Progress
+    from avm.index.similar import Similar
     from avm.vault.survey import Walk
 
 _MEMORY_COLUMNS = (
@@ -104,6 +105,13 @@ class Index:
         from avm.index.filler import Filler
 
         return Filler(self._vault)
+
+    @property
+    def similar(self) -> Similar:
+        """Which passages are alike."""
+        from avm.index.similar import Similar
+
+        return Similar(self._database, self.vectors)
 
     @property
     def notice(self) -> str | None:

@@ -119,6 +119,30 @@ CREATE TABLE vector_file (
     rows  INTEGER NOT NULL        -- that are whole and on the disk; behind them may be torn ones
 ) WITHOUT ROWID;
 
+-- Pairs of passages whose vectors are nearly the same (avm/index/similar.py), by content: a pair
+-- whose passages are in no file any more joins nothing, and counts again when they come back.
+--   low     the lesser of the two keys
+CREATE TABLE similar (
+    model  TEXT NOT NULL,
+    low    BLOB NOT NULL,
+    high   BLOB NOT NULL,
+    cosine REAL NOT NULL,
+    PRIMARY KEY (model, low, high)
+) WITHOUT ROWID;
+CREATE INDEX similar_by_cosine ON similar (model, cosine);
+
+-- How far that is: so many rows of the model's file have been compared with each other.
+CREATE TABLE similar_rows (
+    model TEXT PRIMARY KEY,
+    rows  INTEGER NOT NULL
+) WITHOUT ROWID;
+-- Another file has other rows: all are compared again. (A file that grows has its row replaced,
+-- which is no deletion to a trigger.)
+CREATE TRIGGER similar_of_no_file AFTER DELETE ON vector_file BEGIN
+    DELETE FROM similar WHERE model = old.model;
+    DELETE FROM similar_rows WHERE model = old.model;
+END;
+
 -- Passages that may lack a vector of the model that the fact `to_embed` names: the queue of the
 -- embedding. One that has a vector after all is dropped when it comes up.
 CREATE TABLE to_embed (

@@ -26,6 +26,10 @@ _MAGIC = b"AVM vectors 1 "
 _FRONT = struct.Struct("<16sI12x")
 _READ_ROWS = 1024
 _BLOCK_NUMBERS = 8_192
+#: Vectors that are compared at once with blocks of others: 6 ms each for 100,000, alone 15.
+_TOGETHER = 16
+#: Rows whose products are looked at at once.
+_STRIP_ROWS = 4_096
 
 
 def create(path: Path, dimensions: int) -> None:
@@ -116,16 +120,43 @@ class Map:
         """The dot product of `query` with each of the first `rows` vectors, as a numpy array."""
         import numpy
 
-        target, front = numpy.frombuffer(query, dtype="<f4"), _FRONT.size // 4
+        return self._products(0, rows, numpy.frombuffer(query, dtype="<f4"))
+
+    def vector(self, row: int) -> bytes:
+        """The vector of a row, as `scores` takes it."""
+        numbers: bytes = self._table[row, _FRONT.size // 4 :].tobytes()
+        return numbers
+
+    def like(self, first: int, last: int, least: float) -> Iterator[tuple[int, Any, Any]]:
+        """Which rows before each of [first, last) have a cosine of `least` or more with it: the
+        row, and some of these with their cosines as numpy arrays. A row comes several times, with
+        others each time, or not at all."""
+        import numpy
+
+        front = _FRONT.size // 4
+        for begin in range(first, last, _TOGETHER):
+            end = min(last, begin + _TOGETHER)
+            ours = numpy.ascontiguousarray(self._table[begin:end, front:].T)
+            for start in range(0, end, _STRIP_ROWS):
+                scores = self._products(start, min(end, start + _STRIP_ROWS), ours)
+                near = scores >= least
+                for i in numpy.flatnonzero(near.any(axis=0)).tolist():
+                    before = numpy.flatnonzero(near[: max(0, begin + i - start), i])
+                    if len(before):
+                        yield begin + i, before + start, scores[before, i]
+
+    def _products(self, start: int, end: int, target: Any) -> Any:
+        """The dot products of the rows [start, end) with a vector, or with each column of some."""
+        import numpy
+
         # In blocks so small that BLAS does not share them out among threads, which wait for each
         # other: on a busy machine 1 ms for 10,000 rows instead of 16, on an idle one the same.
-        high = max(1, _BLOCK_NUMBERS // self.dimensions)
-        even = rows - rows % high
-        width = self._table.shape[1]
-        blocks = self._table[:even].reshape(-1, high, width)[:, :, front:]
-        whole = numpy.matmul(blocks, target).reshape(-1)
-        scores: Any = numpy.concatenate([whole, self._table[even:rows, front:] @ target])
-        return scores
+        high, front = max(1, _BLOCK_NUMBERS // self.dimensions), _FRONT.size // 4
+        even = end - (end - start) % high
+        blocks = self._table[start:even].reshape(-1, high, self._table.shape[1])[:, :, front:]
+        whole = numpy.matmul(blocks, target).reshape(-1, *target.shape[1:])
+        products: Any = numpy.concatenate([whole, self._table[even:end, front:] @ target])
+        return products
 
     def keys(self, rows: Sequence[int]) -> list[bytes]:
         """The keys of some rows."""

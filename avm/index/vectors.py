@@ -102,6 +102,13 @@ class Vectors:
             ).fetchone()
         return row[0], row[1]
 
+    def most_used(self) -> str | None:
+        """The model that has embedded the most; None if there are no vectors."""
+        query = "SELECT model FROM vector_file WHERE rows > 0 ORDER BY rows DESC, model LIMIT 1"
+        with self._database.watched():
+            row = self._database.connection.execute(query).fetchone()
+        return None if row is None else str(row["model"])
+
     def any_of(self, model: str) -> bool:
         """Whether any passage has been embedded by `model`."""
         query = "SELECT 1 FROM vector_file WHERE model = ? AND rows > 0"
@@ -204,15 +211,18 @@ class Vectors:
             return keys_of(connection, ids)
 
     def _ranking(self, connection: sqlite3.Connection, query: bytes, model: str) -> Ranking | None:
-        found = self._map(connection, model)
+        found = self.mapped(connection, model)
         if found is None or len(query) != 4 * found[0].dimensions:
             return None
         return Ranking(connection, model, *found, query)
 
-    def _map(
+    def mapped(
         self, connection: sqlite3.Connection, model: str
     ) -> tuple[vector_file.Map, int] | None:
-        """The map of the model's file, and how many of its rows are whole."""
+        """The map of the model's file, and how many of its rows are whole; None if there is none.
+
+        For who ranks: a row may be of a passage that is gone.
+        """
         query = "SELECT name, rows FROM vector_file WHERE model = ?"
         row = connection.execute(query, (model,)).fetchone()
         if row is None:

@@ -89,6 +89,7 @@ class Meaning:
         whose vectors serve until the new one has nearly all. They are closed by `stop`."""
         self._store = store
         self._vectors = store.index.vectors
+        self._similar = store.index.similar
         self._given = embedder
         self._current: Embedder | None = None
         self._older = list(older)
@@ -143,7 +144,7 @@ class Meaning:
 
     @property
     def busy(self) -> bool:
-        """Whether it is embedding."""
+        """Whether it is embedding, or comparing what was embedded."""
         return self._embedding
 
     def embed(self, texts: Sequence[str], timeout: float) -> list[bytes]:
@@ -269,9 +270,15 @@ class Meaning:
             self._embedding = True
             self._heard = time.monotonic()
             self._choose(embedder)
+            self._similar.compare(embedder.model_id)
         if not self._interrupted():
             self._choose(embedder)
             self._vectors.compact(embedder.model_id)
+        # What an index that was built anew, or a file that was compacted, has to compare again.
+        while not (self._interrupted() or self._woken.is_set()):
+            if not self._similar.compare(embedder.model_id):
+                break
+            self._embedding = True
 
     def _interrupted(self) -> bool:
         """Whether to stop between two batches, the last of which was answered."""

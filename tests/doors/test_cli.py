@@ -150,6 +150,33 @@ def test_search(vault: Path) -> None:
     assert ok("--agent", "akashi", "search", "zebra").count("\n") == 1
 
 
+def test_similar(vault: Path) -> None:
+    for name in ("stop", "stop again"):
+        ok("remember", "--title", name, "Stops are two daily ranges below the entry")
+    path = "memory/shared/stop.md"
+    assert ok("similar", path) == (
+        "1 memory like it, by text\n1.00 /memory/shared/stop again.md#L5  stop again\n"
+    )
+    told = json.loads(ok("similar", path, "--json"))
+    assert told["by"] == "text" and told["memories"][0]["line"] == 5
+    none = run_avm("similar", "memory/private/akashi/rule.md")
+    assert (none.returncode, none.stdout) == (1, "Nothing is like it, by text.\n")
+    fails(2, "min '7': give a number from 0.0 to 1.0", "similar", path, "--min", "7")
+    fails(6, "no memory at", "--agent", "hermes", "similar", "memory/private/akashi/rule.md")
+
+
+def test_similar_pairs(vault: Path) -> None:
+    for name in ("one", "two"):
+        (vault / f"memory/shared/{name}.md").write_text("The very same line\n")
+    done = run_avm("similar")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "1 pair, by text\n\n1.00 /memory/shared/one.md#L1\n     /memory/shared/two.md#L1\n",
+    )
+    assert done.stderr.startswith("avm: nothing is embedded") and done.stderr.count("\n") == 1
+    assert json.loads(run_avm("similar", "--json").stdout)["pairs"][0]["score"] == 1.0
+
+
 def test_recall(vault: Path) -> None:
     text = ok("recall", "RSI", "--max-tokens", "200", "--strategy", "recency")
     assert BODY in text and "memory/private/akashi/rule.md#L6" in text

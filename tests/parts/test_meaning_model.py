@@ -76,6 +76,28 @@ def rows(avm: AVM) -> int | None:
     return vector_file.count(file)
 
 
+def test_two_paraphrases_are_found_to_be_alike(avm: AVM, meaning: Meaning) -> None:
+    one = avm.remember("Never deploy to production on a Friday afternoon", title="deploys").path
+    two = avm.remember("Do not deploy to production on Friday afternoons", title="deploys").path
+    three = avm.remember("Shipping a release right before the weekend is a bad idea").path
+    remember(avm, 20)
+    meaning.start()
+    settle(meaning)
+    similar = avm.store.index.similar
+    wait_for(lambda: similar.progress(embedder_id(avm)) == (23, 23), "all are compared")
+    pairs = {(pair.path, pair.other) for pair in avm.similar_pairs(1_000).pairs}
+    assert {pair for pair in pairs if one in pair or two in pair} == {(two, one)}
+    found = avm.similar(one, least=0.4)
+    assert found.by == "text+vectors"
+    assert [hit.path for hit in found.memories] == [two, three]
+
+
+def embedder_id(avm: AVM) -> str:
+    model = avm.store.index.vectors.most_used()
+    assert model is not None
+    return model
+
+
 def test_a_question_without_a_common_word_finds_it(avm: AVM, meaning: Meaning) -> None:
     avm.remember("Repairing a punctured wheel takes ten minutes", title="bike")
     avm.remember("A soup of carrots and leek", title="supper")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from avm.overlay.names import Node
-from avm.overlay.nodes import at, diff, history, meta, recall, search, stats, status, tags
+from avm.overlay.nodes import at, diff, history, meta, recall, search, similar, stats, status, tags
 from avm.overlay.nodes import help as help_node
 
 NODES: tuple[Node, ...] = (
@@ -14,6 +14,7 @@ NODES: tuple[Node, ...] = (
     status.NODE,
     help_node.NODE,
     meta.NODE,
+    similar.NODE,
     history.NODE,
     diff.NODE,
     at.NODE,
