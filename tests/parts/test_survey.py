@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import git
 
 from avm import AVM
+from avm.base.errors import RepositoryError
 from avm.index.index import Index
 from avm.vault.location import Vault, open_vault
 from avm.vault.survey import Survey, Walk
@@ -268,3 +270,21 @@ def test_a_part_of_the_index_is_brought_up_to_date(vault: Vault) -> None:
     finally:
         index.close()
         other.close()
+
+
+def test_no_folder_is_passed_by_because_no_descriptor_is_left(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    survey, scandir = Survey(vault), os.scandir
+    assert "deep/c" in names(survey.walk())
+
+    def exhausted(place: str) -> Iterator[os.DirEntry[str]]:
+        if place.endswith("/deep"):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), place)
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", exhausted)
+    with pytest.raises(RepositoryError, match="deep: Too many open files; try again"):
+        survey.walk()
+    monkeypatch.undo()
+    assert "deep/c" in names(survey.walk())
