@@ -25,8 +25,7 @@ _DATA = {
                         {
                             "id": "D2:1",
                             "speaker": "Ada",
-                            "text": "Look at this!",
-                            "caption": "a harvest of radishes",
+                            "text": "Look at this harvest of radishes!",
                         },
                         {"id": "D2:2", "speaker": "Ben", "text": "Splendid, and the kitchen?"},
                     ],

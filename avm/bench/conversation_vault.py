@@ -1,8 +1,7 @@
 """A conversation as a vault, and which passage of it holds which turn.
 
 Two layouts: `turns` makes each turn a memory, in a folder a session; `sessions` makes each session
-a memory, a paragraph a turn. Files and commits bear the session's date. Where a picture was shown,
-its caption stands behind what was said.
+a memory, a paragraph a turn. Files and commits bear the session's date.
 """
 
 from __future__ import annotations
@@ -69,8 +68,8 @@ def _memories(session: Session, layout: str) -> Iterator[Memory]:
         if session.turns:
             yield _memory(f"{name}.md", session, session.turns)
         return
-    for turn in session.turns:
-        yield _memory(f"{name}/{turn.id.replace(':', '.')}.md", session, (turn,), turn.speaker)
+    for number, turn in enumerate(session.turns, 1):
+        yield _memory(f"{name}/{number:03}.md", session, (turn,), turn.speaker)
 
 
 def _memory(
@@ -83,8 +82,7 @@ def _memory(
 
 
 def _paragraph(turn: Turn) -> str:
-    picture = f" [picture: {turn.caption}]" if turn.caption else ""
-    return f"{turn.speaker}: {turn.text}{picture}"
+    return f"{turn.speaker}: {turn.text}"
 
 
 def _passages(memory: Memory) -> Iterator[tuple[tuple[str, int], frozenset[str]]]:

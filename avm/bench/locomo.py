@@ -3,7 +3,7 @@
 The set: Maharana et al., "Evaluating Very Long-Term Conversational Memory of LLM Agents", ACL 2024.
 
 A JSON object of `conversations`; each has an `id`, `sessions` of `n`, `date` and `turns` (`id`,
-`speaker`, `text`, sometimes `caption`: what a picture shown with it is of), and `qa` of `question`,
+`speaker` and `text`), and `qa` of `question`,
 `category` and `evidence`, the ids of the turns that hold the answer. The data set's licence is
 CC BY-NC 4.0: it comes with no AVM.
 """
@@ -32,12 +32,11 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_-]{0,63}")
 
 
 class Turn(NamedTuple):
-    """What one speaker says at a time, in one line; `caption` is that of a picture, or empty."""
+    """What one speaker says at a time, in one line."""
 
     id: str
     speaker: str
     text: str
-    caption: str
 
 
 class Session(NamedTuple):
@@ -127,8 +126,7 @@ def _session(value: Any, where: str) -> Session:
 
 def _turn(value: Any, where: str) -> Turn:
     speaker, text = (one_line(_field(value, name, str, where)) for name in ("speaker", "text"))
-    caption = _field(value, "caption", str, where) if "caption" in value else ""
-    return Turn(_id(value, where), speaker, text, one_line(caption))
+    return Turn(_id(value, where), speaker, text)
 
 
 def _question(value: Any, where: str, known: set[str]) -> Question:

@@ -63,10 +63,10 @@ def test_the_vaults_are_kept_as_made_and_made_anew_for_other_data(
     vault = keep / "turns-one" / "vault"
     places = sorted(str(place.relative_to(vault)) for place in (vault / "memory").rglob("*.md"))
     shared = "memory/shared"
-    assert places == [f"{shared}/session-{n:02}/D{n}.{turn}.md" for n in (1, 2) for turn in (1, 2)]
+    assert places == [f"{shared}/session-{n:02}/{turn:03}.md" for n in (1, 2) for turn in (1, 2)]
     raw = (vault / places[2]).read_bytes()
     memory = memory_file.parse(raw)
-    assert memory.body == "Ada: Look at this! [picture: a harvest of radishes]\n"
+    assert memory.body == "Ada: Look at this harvest of radishes!\n"
     assert str(memory.front.created) == "2023-06-01 09:00:00+00:00"
     assert git(vault, "log", "-1", "--format=%aI", "--", places[2]) == "2023-06-01T09:00:00+00:00"
     assert git(vault, "status", "--porcelain") == ""

@@ -28,8 +28,8 @@ def test_what_is_read(tmp_path: Path) -> None:
     may, june = first.sessions
     assert may.when == datetime(2023, 5, 8, 13, 56, tzinfo=UTC)
     assert second.sessions[0].when == datetime(2023, 2, 1, 0, 48, tzinfo=UTC)
-    assert may.turns[0] == Turn("D1:1", "Ada", "I planted tomatoes today.", "")
-    assert june.turns[0].caption == "a harvest of radishes"
+    assert may.turns[0] == Turn("D1:1", "Ada", "I planted tomatoes today.")
+    assert june.turns[0].text == "Look at this harvest of radishes!"
     assert first.texts["D1:2"] == "My bicycle has a puncture."
 
 
