@@ -10,7 +10,7 @@ from avm.base import paths
 from avm.base.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from avm.api.resembling import AlikePair, Similar, SimilarPairs
     from avm.index.index import MemoryRow
@@ -97,7 +97,7 @@ class Comparing(Viewed):
             if known is None or one.score > known.score:
                 found[one.memory.id] = one
         gone = self._superseded(found)
-        best = [one for one in found.values() if one.score >= least and one.memory.path not in gone]
+        best = [one for one in found.values() if one.score >= least and one.memory.id not in gone]
         return sorted(best, key=lambda one: (-one.score, one.memory.path))[:limit]
 
     def _like_in_words(self, row: MemoryRow, elsewhere: Filter) -> list[_Found]:
@@ -147,21 +147,23 @@ class Comparing(Viewed):
                 superseded = self._superseded({memory.id for _, memory in passages.values()})
             found: dict[tuple[str, str], AlikePair] = {}
             for pair in pairs:
-                ends = sorted((passages[i][1].path, passages[i][0].first_line) for i in pair[1:])
+                both = [passages[i] for i in pair[1:]]
+                if any(memory.id in superseded for _, memory in both):
+                    continue
+                ends = sorted((memory.path, passage.first_line) for passage, memory in both)
                 (one, line), (other, other_line) = ends
-                if one not in superseded and other not in superseded:
-                    shown = paths.display(one), line, paths.display(other), other_line
-                    found.setdefault((one, other), AlikePair(round(pair.cosine, 4), *shown))
+                shown = paths.display(one), line, paths.display(other), other_line
+                found.setdefault((one, other), AlikePair(round(pair.cosine, 4), *shown))
             if len(found) >= limit or len(pairs) < depth:
                 best = sorted(found.values(), key=lambda pair: (-pair.score, pair.path, pair.other))
                 return best[:limit]
             depth *= _DEEPER
 
-    def _superseded(self, memory_ids: Iterable[int]) -> set[str]:
-        """The rels of those that another memory supersedes."""
-        from avm.recall.candidates import superseded_paths
+    def _superseded(self, memory_ids: Iterable[int]) -> Collection[int]:
+        """Those that another memory supersedes."""
+        from avm.recall.versions import successors
 
-        return superseded_paths(self.store.index, self._filter(""), set(memory_ids))
+        return successors(self.store.index, self._filter(""), set(memory_ids))
 
     def _model_of_vectors(self) -> str | None:
         """The model whose vectors are there; None if there are none, or they are not to be used."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from avm.base import memory_file, paths
 from avm.base.errors import NotFoundError
 from avm.recall import similarity
-from avm.recall.candidates import superseded_paths
 from avm.recall.query import telling_words
+from avm.recall.versions import successors
 from avm.vault import files
 
 if TYPE_CHECKING:
@@ -97,5 +97,5 @@ def _current(
     store: Store, where: Filter, found: list[tuple[MemoryRow, str]]
 ) -> list[tuple[str, str]]:
     """(rel, text) of those that nothing supersedes."""
-    superseded = superseded_paths(store.index, where, {row.id for row, _ in found})
-    return [(row.path, text) for row, text in found if row.path not in superseded]
+    superseded = successors(store.index, where, {row.id for row, _ in found})
+    return [(row.path, text) for row, text in found if row.id not in superseded]

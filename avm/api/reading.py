@@ -4,8 +4,9 @@ before it began."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avm.api import values
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     from avm.api.recalled import Recalled
     from avm.api.results import Hit
     from avm.index.index import MemoryRow
-    from avm.recall.candidates import Scored
-    from avm.recall.explain import Explained
+    from avm.index.text import Filter
+    from avm.recall.candidates import Near, Scored
+    from avm.recall.packing import Packed
     from avm.recall.query import Query
+    from avm.recall.scoring import Weights
+    from avm.recall.trail import Trail
 
 
 class Reading(Viewed):
@@ -36,6 +40,7 @@ class Reading(Viewed):
         *,
         folder: str = "",
         zone: tzinfo | None = UTC,
+        format: str = "markdown",
     ) -> str:
         """The passages that answer `query`, as markdown of at most `max_tokens` o200k tokens.
 
@@ -43,7 +48,9 @@ class Reading(Viewed):
         dates in the query are in `zone`, None for the process's own. docs/search.md has the
         language of queries. Raises UsageError for a bad value.
         """
-        return self.recalled(query, max_tokens, strategy, folder=folder, zone=zone).text
+        return self.recalled(
+            query, max_tokens, strategy, folder=folder, zone=zone, format=format
+        ).text
 
     @again_if_damaged
     def recalled(
@@ -54,22 +61,14 @@ class Reading(Viewed):
         *,
         folder: str = "",
         zone: tzinfo | None = UTC,
+        format: str = "markdown",
     ) -> Recalled:
         """`recall` with its counts; `text` of the answer says so when nothing was found."""
         from avm.api.recalled import Recalled
-        from avm.recall import packing
-        from avm.recall.candidates import load
 
-        if max_tokens is None:
-            max_tokens = self.store.config["recall.max_tokens"]
-        budget = values.positive(max_tokens, "max_tokens")
+        budget = self._budget(max_tokens)
         with self._asked(text, ScoringStrategy.of(strategy), folder, zone) as asked:
-            if asked.found:
-                counts = len(asked.found), len({item.hit.memory_id for item in asked.found})
-                passages = load(self.store.index, asked.found)
-                packed = packing.pack(passages, budget, asked.ranked_by, counts)
-            else:
-                packed = packing.first_fitting([_nothing(text), "Nothing found.\n"], budget)
+            _, packed = self._answer(asked, budget, format)
         return Recalled(
             packed.text, packed.tokens, packed.passages, packed.memories, asked.ranked_by
         )
@@ -80,45 +79,24 @@ class Reading(Viewed):
     ) -> list[Hit]:
         """The memories that match best, each with its best passage. Raises UsageError."""
         from avm.api.results import Hit
-        from avm.recall.candidates import load
+        from avm.recall.candidates import best_of_each, load
         from avm.recall.snippets import snippet
 
         limit = values.positive(limit, "limit")
         with self._asked(query, ScoringStrategy.BALANCED, folder, zone) as asked:
-            best = _best_of_each(asked.found, limit)
+            best = best_of_each(asked.matches(), limit)
             loaded = list(load(self.store.index, best))
         top = best[0].score if best and best[0].score > 0 else 1.0
         return [
             Hit(
                 path=paths.display(candidate.memory.path),
-                score=round(candidate.score / top, 4),
+                score=round(candidate.scored.score / top, 4),
                 snippet=snippet(candidate.passage.text, asked.query.words),
                 title=candidate.memory.title,
                 line=candidate.passage.first_line,
             )
             for candidate in loaded
         ]
-
-    @again_if_damaged
-    def explained(
-        self,
-        query: str,
-        limit: int = 10,
-        strategy: ScoringStrategy | str = ScoringStrategy.BALANCED,
-        *,
-        folder: str = "",
-        zone: tzinfo | None = UTC,
-    ) -> Explained:
-        """Why the memories that match best do, each by its best passage. Raises UsageError."""
-        from avm.recall.candidates import load
-        from avm.recall.explain import explain
-
-        limit = values.positive(limit, "limit")
-        with self._asked(query, ScoringStrategy.of(strategy), folder, zone) as asked:
-            best = _best_of_each(asked.found, limit)
-            lines = [c.passage.first_line for c in load(self.store.index, best)]
-        in_full = self.viewer.agent is None
-        return explain(asked.query, best, lines, asked.ranked_by, asked.semantic, in_full=in_full)
 
     def read(self, path: str) -> str:
         """The text of a file, undecodable bytes as U+FFFD. Raises NotFoundError."""
@@ -193,47 +171,86 @@ class Reading(Viewed):
             "problems": list(file.problems),
         }
 
+    def _budget(self, max_tokens: int | None) -> int:
+        if max_tokens is None:
+            max_tokens = self.store.config["recall.max_tokens"]
+        return values.positive(max_tokens, "max_tokens")
+
+    def _answer(self, asked: Asked, budget: int, format: str) -> tuple[list[Scored], Packed]:
+        """What takes part in a recall, best first, and its answer. Call it while `_asked`."""
+        from avm.recall import packing
+        from avm.recall.candidates import DEPTH, load
+        from avm.recall.companions import with_companions
+        from avm.recall.pieces import pieces
+
+        index = self.store.index
+        found = with_companions(index, asked.where, asked.weights, asked.found, asked.trail)
+        matching = str(len({item.hit.memory_id for item in found}))
+        if len(asked.found) >= DEPTH:
+            matching += "+"  # what ranks lower was not looked at
+        telling = partial(index.idf, asked.query.words)
+        parts = pieces(load(index, found), asked.query, telling, asked.weights)
+        packed = packing.pack(parts, budget, asked.ranked_by, matching, format, self._counter())
+        if not found:
+            packed = packing.first_fitting([_nothing(asked.query.text), "Nothing found.\n"], budget)
+        return found, packed
+
+    def _counter(self) -> Callable[[str], int] | None:
+        """Who counts tokens, None for the upper bound. Raises ConfigError."""
+        if self.store.config["recall.tokens"] == "bound":
+            return None
+        from avm.recall.exact_tokens import exact_counter
+
+        return exact_counter()
+
     @contextlib.contextmanager
     def _asked(
         self, text: str, strategy: ScoringStrategy, folder: str, zone: tzinfo | None
-    ) -> Iterator[_Asked]:
+    ) -> Iterator[Asked]:
         """What answers `text`, best first. Inside, the index stays as it was asked."""
         from avm.recall import candidates, query
+        from avm.recall.scoring import Weights
+        from avm.recall.trail import Trail
 
+        trail = Trail()
+        weights = Weights.of(self.store.config)
+        ranking = candidates.Ranking(strategy, weights)
         text = values.question(text)
         where = self._filter(folder)
         self.store.refresh()
         index, semantic = self.store.index, self.store.semantic
         asked = query.parse(text, where.now, zone)
+        where = asked.narrow(where)
         if not asked.question:
             with index.snapshot():
-                found = candidates.standing(index, asked, where, strategy)
+                found = candidates.standing(index, asked, where, ranking, trail)
                 by = "recency" if asked.only_filters else "importance and recency"
-                yield _Asked(asked, found, by, "off (no words to look for)")
+                meaning = "off (no words to look for)"
+                yield Asked(asked, where, weights, found, by, meaning, None, trail)
             return
         near = semantic.near(asked.question)
         with index.snapshot():
-            found = candidates.find(index, asked, where, strategy, near)
+            found = candidates.find(index, asked, where, ranking, near, trail)
             off = semantic.why_off
-            yield _Asked(asked, found, "text" if off else "text+vectors", off or "on")
+            by = "text" if off else "text+vectors"
+            yield Asked(asked, where, weights, found, by, off or "on", near, trail)
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """A question, what answers it, and how that was ranked."""
 
     query: Query
+    where: Filter
+    weights: Weights
     found: list[Scored]
     ranked_by: str
     semantic: str
+    near: Near | None
+    trail: Trail
 
-
-def _best_of_each(found: list[Scored], limit: int) -> list[Scored]:
-    """The best passage of each of the `limit` best memories."""
-    best: dict[int, Scored] = {}
-    for item in found:
-        if best.setdefault(item.hit.memory_id, item) is item and len(best) == limit:
-            break
-    return list(best.values())
+    def matches(self) -> list[Scored]:
+        """What is found in a search: what only stands beside a match is none."""
+        return [item for item in self.found if item.relevance.own or not self.query]
 
 
 def _nothing(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from avm.api.comparing import Comparing
-from avm.api.reading import Reading
+from avm.api.explaining import Explaining
 from avm.api.store import Store
 from avm.api.undoing import Undoing
 from avm.api.viewed import again_if_damaged
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from avm.vault.committer import Report
 
 
-class View(Writing, Reading, Comparing, Undoing):
+class View(Writing, Explaining, Comparing, Undoing):
     """What one viewer may do, and the vault as a whole, as far as this viewer sees it."""
 
     def commit(self, message: str | None = None) -> Report:

@@ -56,6 +56,19 @@ def _duration(value: Any) -> timedelta:
     return parse_duration(str(value))
 
 
+def _number(most: float) -> Callable[[Any], float]:
+    def read(value: Any) -> float:
+        try:
+            number = float(str(value))
+        except ValueError:
+            number = -1.0
+        if not 0.0 <= number <= most:
+            raise UsageError(f"give a number from 0 to {most:g}")
+        return number
+
+    return read
+
+
 def _tokens(value: Any) -> int:
     try:
         number = int(str(value))
@@ -93,6 +106,24 @@ KEYS: Final = (
         "what remember does where a memory says nearly the same: write all the same, skip, or"
         " supersede it"),
     Key("recall.max_tokens", 2000, _tokens, "the token budget of a recall that names none"),
+    Key("recall.tokens", "bound", _choice("bound", "exact"),
+        "how a recall counts: bound: never too few; exact: with the package bpe-openai"),
+    Key("recall.text", 0.5, _number(10),
+        "weight of the words that a passage shares with the question"),
+    Key("recall.meaning", 0.5, _number(10), "weight of its nearness in meaning"),
+    Key("recall.neighbour", 0.2, _number(10), "weight of what speaks for the passages beside it"),
+    Key("recall.document", 0.5, _number(10),
+        "weight of what speaks for the best passage of its file or episode"),
+    Key("recall.field", 0.2, _number(10),
+        "weight of a front matter value, such as a speaker, that the question names"),
+    Key("recall.link", 0.3, _number(1),
+        "what a memory that a good match links to has of that one's score"),
+    Key("recall.importance", 0.4, _number(2),
+        "how much importance counts: what 1.0 and 0.0 are apart, of 1; 0 for nothing"),
+    Key("recall.recency", 0.2, _number(2),
+        "how much age counts: what new and very old are apart, of 1; 0 for nothing"),
+    Key("recall.half_life", timedelta(days=365), _duration,
+        "the age at which half of what is new about a memory is gone"),
     Key("keeper.autostart", True, _switch,
         "whether mounts and Python processes start the keeper when none runs"),
     Key("keeper.idle", timedelta(minutes=15), _duration,

@@ -48,6 +48,12 @@ def agent_folder(agent: str) -> str:
     return f"{PRIVATE}/{agent}"
 
 
+def private_to(rel: str) -> str | None:
+    """The agent in whose private folder a rel is; None for what is in none."""
+    agent, slash, _ = rel.removeprefix(f"{PRIVATE}/").partition("/")
+    return agent if slash and rel.startswith(f"{PRIVATE}/") else None
+
+
 def clean_rel(path: str) -> str:
     """Make a vault path (with or without its leading slash) a rel.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,11 +11,12 @@ from avm.api.avm import AVM, open_avm
 from avm.api.waiting import Waiting
 from avm.base.clock import Clock
 from avm.base.config import from_process
-from avm.base.errors import ModelError
+from avm.base.errors import ConfigError, ModelError
 from avm.bench import conversation_vault, measures
 from avm.bench.conversation_vault import Kept
 from avm.bench.keeping import without_scans
 from avm.bench.locomo import Conversation, Question
+from avm.recall.exact_tokens import exact_counter
 
 if TYPE_CHECKING:
     from avm.api.recalled import Recalled
@@ -221,11 +220,8 @@ def _ranking(avm: AVM, kept: Kept, question: Question) -> list[frozenset[str]]:
 
 
 def _encoder() -> Callable[[str], int] | None:
-    """Who counts o200k tokens exactly; None if bpe-openai is not installed."""
+    """Who counts o200k tokens exactly; None if there is nobody."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # how the package reads its data
-            encoding = importlib.import_module("bpe_openai").get_encoding("o200k_base")
-    except ImportError:
+        return exact_counter()
+    except ConfigError:
         return None
-    return lambda text: len(encoding.encode(text))

@@ -16,6 +16,7 @@ VERBS = (
     "remember",
     "recall",
     "search",
+    "explain",
     "similar",
     "cat",
     "log",

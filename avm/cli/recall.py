@@ -12,10 +12,11 @@ from avm.cli.door import ASKING, Door, question_argument, shared
 @click.command("recall", context_settings=ASKING)
 @click.argument("question", nargs=-1)
 @click.option("--max-tokens", metavar="N", help="The budget in o200k tokens; default 2000.")
-@click.option("--strategy", default="balanced", help="balanced, recency or importance.")
+@click.option("--strategy", default="balanced", help="balanced, relevance, recency or importance.")
+@click.option("--format", default="markdown", help="markdown, or plain: the passages alone.")
 @click.option("--folder", default="", help="Only what is in this folder.")
 @click.option("--semantic", is_flag=True, help="Rank by meaning too: load the model, some 6 s.")
-@click.option("--explain", is_flag=True, help="Say why each was found, instead of what it says.")
+@click.option("--explain", is_flag=True, help="Say why each memory came or did not.")
 @shared
 @click.pass_obj
 def command(
@@ -23,6 +24,7 @@ def command(
     question: tuple[str, ...],
     max_tokens: str | None,
     strategy: str,
+    format: str,
     folder: str,
     semantic: bool,
     explain: bool,
@@ -34,18 +36,13 @@ def command(
     view = door.view(semantic="wait" if semantic else None)
     text = question_argument(question)
     where = door.rel(folder) if folder else ""
+    budget: int = max_tokens  # type: ignore[assignment]  # checked and named there
     if explain:
-        why = view.explained(text, strategy=strategy, folder=where, zone=None)
+        why = view.explained_recall(text, budget, strategy, folder=where, zone=None, format=format)
         door.result(why, why.as_text())
         found = bool(why.hits)
     else:
-        answer = view.recalled(
-            text,
-            max_tokens,  # type: ignore[arg-type]  # checked and named there
-            strategy,
-            folder=where,
-            zone=None,
-        )
+        answer = view.recalled(text, budget, strategy, folder=where, zone=None, format=format)
         door.result(answer, answer.text)
         found = bool(answer.passages)
     door.mention_semantic()

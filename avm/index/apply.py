@@ -200,7 +200,7 @@ def _upsert(connection: sqlite3.Connection, reading: Reading) -> None:
         f" ON CONFLICT (path) DO UPDATE SET {updates} RETURNING id",
         values,
     ).fetchone()[0]
-    for table in ("tag", "link", "chunk"):
+    for table in ("tag", "field", "link", "chunk"):
         connection.execute(f"DELETE FROM {table} WHERE memory_id = ?", (memory_id,))
     for insert, rows in parts(memory_id, reading.extracted).items():
         connection.executemany(insert, rows)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 #: A passage grows by whole paragraphs up to about this many characters: some 250 tokens of English,
 #: what the embedding model reads (256 word pieces) and what a small budget can still hold.
-TARGET_CHARS = 900
+TARGET_CHARS = 600
 _HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
@@ -172,3 +172,18 @@ def _readable(line: str) -> str:
     if line.isascii():
         return line
     return line.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def paragraphs(text: str) -> list[tuple[int, str]]:
+    """(line, from 0, text) of each paragraph of a passage; a heading stays with what follows it."""
+    lines = text.split("\n")
+    found: list[tuple[int, str]] = []
+    first: int | None = None
+    for block in _blocks(lines):
+        first = block.first if first is None else first
+        if block.heading is None:
+            found.append((first, "\n".join(lines[first : block.end])))
+            first = None
+    if first is not None:
+        found.append((first, "\n".join(lines[first:])))
+    return found

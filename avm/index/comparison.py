@@ -12,7 +12,9 @@ from avm.index.extract import Extracted, extract
 from avm.vault import files
 from avm.vault.location import Vault
 
-_COLUMNS = "id, path, hash, title, importance, created, expires, ttl, agent, pinned, problems"
+_COLUMNS = (
+    "id, path, hash, title, importance, created, expires, ttl, agent, pinned, passages, problems"
+)
 _CHUNK = "first_line, last_line, start_byte, end_byte, head, text, context, cjk, parts, hash"
 
 
@@ -49,6 +51,7 @@ def _difference(connection: sqlite3.Connection, row: sqlite3.Row, file: Extracte
         front.ttl.total_seconds() if front.ttl else None,
         front.agent,
         int(front.pinned),
+        len(file.passages),
         "\n".join(file.problems),
     )
     if tuple(row)[3:] != expected:
@@ -61,6 +64,9 @@ def _difference(connection: sqlite3.Connection, row: sqlite3.Row, file: Extracte
     tags = connection.execute("SELECT tag FROM tag WHERE memory_id = ?", (row["id"],))
     if {tag[0] for tag in tags} != set(file.tags):
         return "the index holds other tags"
+    fields = connection.execute("SELECT name, value FROM field WHERE memory_id = ?", (row["id"],))
+    if {tuple(field) for field in fields} != set(file.fields):
+        return "the index holds other fields"
     links = connection.execute(
         "SELECT kind, target, name FROM link WHERE memory_id = ?", (row["id"],)
     )

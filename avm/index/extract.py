@@ -14,6 +14,10 @@ from avm.vault.git import blob_id
 
 #: The first 1 MB of a body is indexed; the rest stays in the file.
 MAX_BODY_BYTES = 1_000_000
+#: A longer value is no name that a question would use, and more of them no description.
+_LONGEST_FIELD = 60
+_MOST_FIELDS = 50
+_LETTER = re.compile(r"[^\W\d_]")
 _BOM = b"\xef\xbb\xbf"
 _CODE = re.compile(r"^ {0,3}(`{3,}|~{3,}).*?(?:^ {0,3}\1[`~]*[ \t]*$|\Z)|`[^`\n]*`", re.M | re.S)
 _TAG = re.compile(r"(?<![\w/#&=`])#([^\W_][\w/-]*)")
@@ -44,6 +48,13 @@ class Link(NamedTuple):
     name: str
 
 
+class Field(NamedTuple):
+    """What the front matter says of a memory in a key of its own, for people and questions."""
+
+    name: str
+    value: str
+
+
 class Extracted(NamedTuple):
     """All that the index holds of one file's content."""
 
@@ -51,6 +62,7 @@ class Extracted(NamedTuple):
     front: Front
     title: str
     tags: tuple[str, ...]
+    fields: tuple[Field, ...]
     links: tuple[Link, ...]
     passages: tuple[Passage, ...]
     problems: tuple[str, ...]
@@ -89,10 +101,21 @@ def extract(rel: str, raw: bytes) -> Extracted:
         front=front,
         title=title,
         tags=tuple(tags),
+        fields=_fields(front),
         links=tuple(dict.fromkeys(Link(kind, to, paths.link_name(to)) for kind, to in links if to)),
         passages=tuple(passages),
         problems=file.problems,
     )
+
+
+def _fields(front: Front) -> tuple[Field, ...]:
+    said = {**front.other, "agent": front.agent or ""}
+    found: dict[Field, None] = {}
+    for name, value in said.items():
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str) and len(item) <= _LONGEST_FIELD and _LETTER.search(item):
+                found[Field(name.casefold(), " ".join(item.casefold().split()))] = None
+    return tuple(found)[:_MOST_FIELDS]
 
 
 def _body_start(raw: bytes, start: int) -> int:

@@ -28,6 +28,10 @@ _COMBINED = 5
 #: The most that a word gives a passage in BM25, as a multiple of its IDF: k1 + 1, for a word that
 #: is all over a short passage. Half of that is what good passages get.
 _LIKELY_SHARE = 1.4
+#: Passages as good as the last one that are looked at.
+_MOST_TIES = 4_000
+#: What FTS5 takes a word to tell that is in more than half of all.
+_LEAST_IDF = 1e-6
 #: An answer's places that must be right for the search to end early.
 _TOP = 10
 
@@ -66,6 +70,7 @@ class FullText:
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
+        self._passages: int | None = None
         self._state: State = ()
 
     def search(
@@ -78,13 +83,34 @@ class FullText:
         first, last = _bounds(connection)
         size = last - first + 1
         if size > _MOST_RANKED:
-            now = state(connection)
-            if now != self._state:
-                self._counts, self._state = {}, now
+            self._keep_for(connection)
             counted = [_Common(term, self._count(connection, term, first, size)) for term in terms]
             if sum(term.passages for term in counted) > _MOST_RANKED:
                 return _Bounded(connection, where, limit, size).search(counted)
         return ranked(connection, " OR ".join(terms), where, limit)
+
+    def idf(self, connection: sqlite3.Connection, words: Words) -> dict[str, float]:
+        """How telling each of the words is, by FTS5 expression: log((N − n + ½) / (n + ½)), where n
+        of N passages hold it, as FTS5's BM25 has it; at least a little."""
+        first, last = _bounds(connection)
+        self._keep_for(connection)
+        if self._passages is None:
+            self._passages = connection.execute("SELECT COUNT(*) FROM chunk").fetchone()[0]
+        size = self._passages
+        counts = {
+            term: self._count(connection, term, first, last - first + 1)
+            for term in words.expressions()
+        }
+        return {
+            term: max(_LEAST_IDF, math.log((max(size, count) - count + 0.5) / (count + 0.5)))
+            for term, count in counts.items()
+        }
+
+    def _keep_for(self, connection: sqlite3.Connection) -> None:
+        """Forget what was kept of another state of the index."""
+        now = state(connection)
+        if now != self._state:
+            self._counts, self._passages, self._state = {}, None, now
 
     def _count(self, connection: sqlite3.Connection, term: str, first: int, size: int) -> int:
         """In how many passages `term` is: exact if rare, else from how far apart they are."""
@@ -111,13 +137,20 @@ def ranked(
     # Each is ranked once and sorted (`ORDER BY rank` ranks again what it yields). LIMIT keeps the
     # inner query one of its own, whose order the joins follow: they end with the outer limit.
     rows = _plain(connection).execute(
-        "SELECT found.id, -found.score, c.memory_id, c.ordinal FROM (SELECT rowid AS id, rank AS"
-        " score FROM chunk_text WHERE chunk_text MATCH ? AND rowid >= ?"
+        "SELECT found.id, -found.score, c.memory_id, c.ordinal, m.path FROM (SELECT rowid AS id,"
+        " rank AS score FROM chunk_text WHERE chunk_text MATCH ? AND rowid >= ?"
         " ORDER BY +rank LIMIT -1) AS found"
         f"{_JOINED} WHERE {condition} LIMIT ?",
-        (expression, since, *values, limit),
+        (expression, since, *values, limit + _MOST_TIES),
     )
-    return list(map(TextHit._make, rows))
+    found: list[tuple[int, float, int, int, str]] = []
+    for row in rows:
+        if len(found) >= limit and row[1] < found[limit - 1][1]:
+            break
+        found.append(row)
+    # An index that was built again has other ids: of what is as good the first by name stays.
+    found.sort(key=lambda row: (-row[1], row[4], row[3]))
+    return [TextHit._make(row[:4]) for row in found[:limit]]
 
 
 def hits(
@@ -125,7 +158,7 @@ def hits(
 ) -> list[TextHit]:
     """The passages of these (id, score) that pass the filter, in no order."""
     wanted = dict(scores)
-    rows = _passages(connection, f"c.id IN ({_listed(wanted)})", where)
+    rows = passages_where(connection, f"c.id IN ({_listed(wanted)})", where)
     return [hit._replace(score=wanted[hit.chunk_id]) for hit in rows]
 
 
@@ -133,10 +166,13 @@ def openings(
     connection: sqlite3.Connection, memory_ids: Iterable[int], where: Filter
 ) -> list[TextHit]:
     """The first passages of memories that pass the filter, in no order."""
-    return _passages(connection, f"c.ordinal = 0 AND c.memory_id IN ({_listed(memory_ids)})", where)
+    return passages_where(
+        connection, f"c.ordinal = 0 AND c.memory_id IN ({_listed(memory_ids)})", where
+    )
 
 
-def _passages(connection: sqlite3.Connection, which: str, where: Filter) -> list[TextHit]:
+def passages_where(connection: sqlite3.Connection, which: str, where: Filter) -> list[TextHit]:
+    """The passages `c` that an SQL condition and the filter let through, in no order."""
     condition, values = where.sql()
     rows = _plain(connection).execute(
         "SELECT c.id, 0.0, c.memory_id, c.ordinal FROM chunk AS c CROSS JOIN memory AS m"

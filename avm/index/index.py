@@ -6,12 +6,14 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from avm.base.errors import IndexDamagedError
+from avm.base.importance import DEFAULT_IMPORTANCE
 from avm.base.lazy import lazy
 from avm.base.paths import is_utf8, link_name
+from avm.index import surroundings
 from avm.index.counters import generation
 from avm.index.database import Database, IndexThrownAway
 from avm.index.fulltext import FullText, State, TextHit, hits, openings, state
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
     from avm.vault.survey import Walk
 
 _MEMORY_COLUMNS = (
-    "m.id, m.path, m.title, m.importance, m.changed, m.ends, m.pinned, m.agent, m.size"
+    "m.id, m.path, m.title, m.importance, m.changed, m.ends, m.pinned, m.agent, m.size, m.passages"
 )
 
 _PASSAGE_COLUMNS = "c.id, c.memory_id, c.ordinal, c.first_line, c.last_line, c.text"
 _PASSAGE_WIDTH = _PASSAGE_COLUMNS.count(",") + 1
+#: More pinned memories than this fit into no budget.
+_MOST_PINNED = 200
 #: How often a refresh begins again because another process replaced the index.
 _MOST_TRIES = 5
 #: Answers of `kept`: one a viewer, folder and strategy that was asked for.
@@ -51,6 +55,7 @@ class MemoryRow(NamedTuple):
     pinned: int
     agent: str | None
     size: int
+    passages: int = 1
 
 
 class PassageRow(NamedTuple):
@@ -70,6 +75,18 @@ class Facts(NamedTuple):
     path: str
     importance: float | None
     changed: float
+    created: float | None
+    passages: int
+
+
+class Claim(NamedTuple):
+    """A memory says that it supersedes `target`, which may be the old one."""
+
+    id: int
+    path: str
+    target: str
+    old_id: int
+    old_path: str
 
 
 class Counts(NamedTuple):
@@ -248,6 +265,11 @@ class Index:
         with self._database.watched():
             return self._full_text.search(self._database.connection, words, where, limit)
 
+    def idf(self, words: Words) -> dict[str, float]:
+        """How telling each of the words is, by FTS5 expression."""
+        with self._database.watched():
+            return self._full_text.idf(self._database.connection, words)
+
     def hits(self, ids: Iterable[int], where: Filter) -> list[TextHit]:
         """Passages by id, as `search` gives them, of those that pass the filter."""
         with self._database.watched():
@@ -353,23 +375,23 @@ class Index:
         )
         return [tuple(row) for row in rows]
 
-    def supersedes(self, memory_ids: Sequence[int], where: Filter) -> list[tuple[str, str]]:
-        """(path, target as written) of the memories that may supersede one of these: what the
-        target means is still to be resolved."""
-        if not self.kept("supersedes", self._supersedes_any):
+    def supersedes(self, memory_ids: Sequence[int], where: Filter) -> list[Claim]:
+        """What may supersede one of these memories: what `target` means is still to be resolved."""
+        if not memory_ids or not self.kept("supersedes", self._supersedes_any):
             return []
         condition, values = where.sql()
-        found: set[tuple[str, str]] = set()
+        found: set[Claim] = set()
         for part, marks in in_parts(memory_ids):
             rows = self._rows(
-                "SELECT m.path, l.target FROM link AS own"
+                "SELECT m.id, m.path, l.target, old.id, old.path FROM link AS own"
                 " CROSS JOIN link AS l ON l.name = own.name AND l.kind = 'supersedes'"
                 " CROSS JOIN memory AS m ON m.id = l.memory_id"
+                " CROSS JOIN memory AS old ON old.id = own.memory_id"
                 f" WHERE own.memory_id IN ({marks}) AND own.kind IN ('alias', 'name')"
                 f" AND {condition}",
                 (*part, *values),
             )
-            found.update((row[0], row[1]) for row in rows)
+            found.update(Claim(*row) for row in rows)
         return sorted(found)
 
     def _supersedes_any(self) -> bool:
@@ -377,8 +399,48 @@ class Index:
 
     def facts(self, memory_ids: Iterable[int]) -> dict[int, Facts]:
         """What ranking needs of these memories."""
-        query = "SELECT m.id, m.path, m.importance, m.changed FROM memory_at AS m WHERE m.id IN"
-        return {row[0]: Facts(row[1], row[2], row[3]) for row in self._rows_of(query, memory_ids)}
+        query = (
+            "SELECT m.id, m.path, m.importance, m.changed, m.created, m.passages"
+            " FROM memory_at AS m WHERE m.id IN"
+        )
+        return {row[0]: Facts(*row[1:]) for row in self._rows_of(query, memory_ids)}
+
+    def episode(self, folder: str, day: int) -> list[int]:
+        """The memories of one passage that came into a folder on a day, in order."""
+        with self._database.watched():
+            return surroundings.episode(self._database.connection, folder, day)
+
+    def at(self, places: Collection[tuple[int, int]], where: Filter) -> list[TextHit]:
+        """The passages at these (memory id, ordinal) that pass the filter."""
+        with self._database.watched():
+            return surroundings.at(self._database.connection, places, where)
+
+    def fields_named(self, values: Iterable[str], where: Filter) -> list[tuple[str, str]]:
+        """(name, value) of the fields with one of `values` in any memory that passes."""
+        if not self.kept("fields", self._fields_any):
+            return []
+        known: dict[str, list[str]] = self.kept(("fields", where.folders), dict)
+        with self._database.watched():
+            connection = self._database.connection
+            for value in values:
+                if value not in known:
+                    names = surroundings.named(connection, value)
+                    known[value] = [
+                        name
+                        for name in names
+                        if surroundings.is_seen(connection, name, value, where)
+                    ]
+        return [(name, value) for value in values for name in known[value]]
+
+    def _fields_any(self) -> bool:
+        return bool(self._rows("SELECT 1 FROM field LIMIT 1"))
+
+    def having(
+        self, fields: Iterable[tuple[str, str]], memory_ids: Sequence[int]
+    ) -> dict[int, int]:
+        """How many of `fields` each of these memories has, of those that have any."""
+        with self._database.watched():
+            return surroundings.having(self._database.connection, fields, memory_ids)
 
     def standing(self, where: Filter) -> list[tuple[int, str, int, float | None, float]]:
         """(id, path, pinned, importance, changed) of every memory that `where` lets through."""
@@ -388,6 +450,16 @@ class Index:
             f" FROM memory_at AS m WHERE {condition}"
         )
         return [tuple(row) for row in self._rows(query, values)]
+
+    def pinned(self, where: Filter) -> list[int]:
+        """The ids of the pinned memories, `_MOST_PINNED` at most, the most important first."""
+        condition, values = where.sql()
+        query = (
+            f"SELECT m.id FROM memory AS m WHERE m.pinned = 1 AND {condition}"
+            f" ORDER BY COALESCE(m.importance, {DEFAULT_IMPORTANCE}) DESC, m.path"
+            f" LIMIT {_MOST_PINNED}"
+        )
+        return [row[0] for row in self._rows(query, values)]
 
     def newest(self, where: Filter, limit: int) -> list[int]:
         """The ids of the memories that changed last."""

@@ -13,6 +13,7 @@ from avm.vault.files import Stamp
 from avm.vault.git import blob_id
 
 _TAGS = "INSERT OR IGNORE INTO tag VALUES (?, ?)"
+_FIELDS = "INSERT OR IGNORE INTO field VALUES (?, ?, ?)"
 _LINKS = "INSERT OR IGNORE INTO link VALUES (?, ?, ?, ?)"
 _CHUNKS = (
     "INSERT INTO chunk (memory_id, ordinal, first_line, last_line, start_byte, end_byte,"
@@ -22,7 +23,7 @@ _CHUNKS = (
 #: The columns of `memory` that come from a reading, in the order of `memory_values`.
 MEMORY_COLUMNS = (
     "path", "hash", "mtime_ns", "ctime_ns", "size", "inode", "checked_ns", "title", "importance",
-    "created", "expires", "ttl", "seen", "agent", "pinned", "problems",
+    "created", "expires", "ttl", "seen", "agent", "pinned", "passages", "problems",
 )  # fmt: skip
 
 
@@ -86,6 +87,7 @@ def memory_values(reading: Reading) -> dict[str, object]:
         "seen": stamp.mtime_ns / 1e9,
         "agent": front.agent,
         "pinned": int(front.pinned),
+        "passages": len(found.passages),
         "problems": "\n".join(found.problems),
     }
 
@@ -96,6 +98,7 @@ def parts(memory_id: int, found: Extracted | None) -> dict[str, list[tuple[objec
         return {}
     return {
         _TAGS: [(memory_id, tag) for tag in found.tags],
+        _FIELDS: [(memory_id, *field) for field in found.fields],
         _LINKS: [(memory_id, *link) for link in found.links],
         _CHUNKS: [(memory_id, n, *passage) for n, passage in enumerate(found.passages)],
     }

@@ -35,8 +35,13 @@ CREATE TABLE memory (
     seen       REAL NOT NULL,     -- the file's mtime when this index first saw it
     agent      TEXT,              -- from the front matter
     pinned     INTEGER NOT NULL,  -- 0 or 1
-    problems   TEXT NOT NULL      -- what could not be read, a line each; '' for none
+    passages   INTEGER NOT NULL,  -- how many it has in `chunk`
+    problems   TEXT NOT NULL,     -- what could not be read, a line each; '' for none
+    folder     TEXT GENERATED ALWAYS AS (rtrim(path, replace(path, '/', ''))) VIRTUAL -- with its /
 );
+-- Memories of one folder in the order in which they came: an episode is looked up by it.
+CREATE INDEX memory_in_order ON memory (folder, created) WHERE created IS NOT NULL;
+CREATE INDEX memory_pinned ON memory (pinned) WHERE pinned = 1;
 
 -- Files that would be memories if their names were UTF-8: the bytes of their rels.
 CREATE TABLE undecodable (
@@ -50,6 +55,16 @@ CREATE TABLE tag (
     PRIMARY KEY (memory_id, tag)
 ) WITHOUT ROWID;
 CREATE INDEX tag_by_name ON tag (tag);
+
+-- What a memory's front matter says of it in keys that AVM does not read, and by `agent`: short
+-- values with a letter in them, case folded. A question that names one of them means such memories.
+CREATE TABLE field (
+    memory_id INTEGER NOT NULL REFERENCES memory (id) ON DELETE CASCADE,
+    name      TEXT NOT NULL,
+    value     TEXT NOT NULL,
+    PRIMARY KEY (memory_id, name, value)
+) WITHOUT ROWID;
+CREATE INDEX field_by_value ON field (value, name);
 
 -- What a memory points at, as written; resolved when read, among what the reader may see. And what
 -- it is called itself.

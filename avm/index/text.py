@@ -147,7 +147,7 @@ class Filter(NamedTuple):
                 condition, bounds = _below(folders)
                 found.append(condition)
                 values += bounds
-        for group in self._groups():
+        for group in self.groups():
             pairs_of_sql = [condition.sql() for condition in group]
             found.append("(" + " OR ".join(text for text, _ in pairs_of_sql) + ")")
             values += [value for _, parameters in pairs_of_sql for value in parameters]
@@ -159,7 +159,7 @@ class Filter(NamedTuple):
             values.append(self.without.match_expression())
         return " AND ".join(found), values
 
-    def _groups(self) -> list[list[Condition]]:
+    def groups(self) -> list[list[Condition]]:
         """Conditions of which one must hold: several paths are places to look in, so are agents."""
         groups: list[list[Condition]] = []
         for key in ("path", "agent"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -10,15 +10,26 @@ from avm.index.fulltext import TextHit
 from avm.index.index import Index, MemoryRow, PassageRow
 from avm.index.text import Filter
 from avm.recall import scoring
-from avm.recall.links import Resolver
+from avm.recall.context import Document, Surroundings, document_of
 from avm.recall.query import Query
-from avm.recall.scoring import Evidence, Scale, ScoringStrategy
+from avm.recall.scoring import (
+    MATCH_SHARE,
+    Evidence,
+    Relevance,
+    Scale,
+    ScoringStrategy,
+    Weights,
+)
+from avm.recall.trail import Trail
+from avm.recall.versions import successors
 
 #: Passages looked at from each source.
-_DEPTH = 200
+DEPTH = 200
 #: Candidates whose texts are read at a time: an answer seldom needs more.
 _BATCH = 16
-_MOST_WEIGHED = 20_000
+_MOST_KEPT = 20_000
+#: What keeps those in order that no score tells apart.
+_STEP = 1e-9
 
 #: `near(where, limit, also)`: the cosine by chunk id of the `limit` passages that are nearest to
 #: the query of all that `where` lets through, and of those of `also` that have a vector. None:
@@ -26,8 +37,16 @@ _MOST_WEIGHED = 20_000
 Near = Callable[[Filter, int, Sequence[int]], Mapping[int, float] | None]
 
 
+class Ranking(NamedTuple):
+    """How what is found is ordered."""
+
+    strategy: ScoringStrategy = ScoringStrategy.BALANCED
+    weights: Weights = Weights()
+
+
 class Scored(NamedTuple):
-    """A passage that may answer, and why; `relevance` is 0–1, `days` the age of its memory.
+    """A passage that may answer, and why; `share` (0–1) is its relevance of the best one's, `days`
+    the age of its memory.
 
     They sort as they answer: best first, ties by path and place, so that every door answers alike.
     """
@@ -37,9 +56,12 @@ class Scored(NamedTuple):
     ordinal: int
     hit: TextHit
     cosine: float | None
-    relevance: float
+    relevance: Relevance
+    share: float
     importance: float | None
     days: int
+    #: The part of the score that relevance has no say in.
+    fixed: float = 0.0
 
     @property
     def score(self) -> float:
@@ -57,62 +79,192 @@ class Candidate(NamedTuple):
 
     memory: MemoryRow
     passage: PassageRow
-    score: float
+    scored: Scored
+
+
+class Standing(NamedTuple):
+    """What ranking knows of a memory; `days`: since it changed."""
+
+    path: str
+    importance: float | None
+    days: int
+    document: Document
 
 
 def find(
-    index: Index, query: Query, where: Filter, strategy: ScoringStrategy, near: Near | None
+    index: Index,
+    query: Query,
+    where: Filter,
+    ranking: Ranking,
+    near: Near | None,
+    trail: Trail | None = None,
 ) -> list[Scored]:
-    """The passages that may answer `query`, best first; superseded memories are left out.
+    """The passages that may answer `query`, best first; superseded memories are left out, which
+    `trail` notes.
 
-    `where` is what the viewer may see; the query narrows it. Call it in a snapshot.
+    `where` is what the viewer may see, narrowed by the query. Call it in a snapshot.
     """
-    where = query.narrow(where)
-    found, cosines = _evidence(index, query, where, near)
-    known = (cosines or {}).values()
-    best_text = max((hit.score for hit in found), default=0.0)
-    scale = Scale(best_text, min(known, default=0.0), max(known, default=0.0))
-    memory_ids = {hit.memory_id for hit in found}
-    weighed = _weighed(index, memory_ids, where.now)
-    superseded = superseded_paths(index, where, memory_ids)
-    balanced = strategy is ScoringStrategy.BALANCED
+    hits, cosines = _evidence(index, query, where, near)
+    if not hits:
+        return []
+    memories = _memories(index, {hit.memory_id for hit in hits}, where.now)
+    relevance = _own(hits, cosines, ranking.weights)
+    if ranking.weights.neighbour or ranking.weights.document:
+        hits = _with_context(index, where, ranking.weights, hits, relevance, memories)
+    _add_fields(index, query, where, ranking.weights, hits, relevance)
+    newer = successors(index, where, {hit.memory_id for hit in hits})
+    old = [hit for hit in hits if hit.memory_id in newer]
+    if newer:
+        hits = _current(index, where, newer, hits, relevance, memories)
+    best = max((relevance[hit.chunk_id].total for hit in hits), default=0.0) or 1.0
+    least = MATCH_SHARE * max((relevance[hit.chunk_id].own for hit in hits), default=0.0)
     scored = []
-    for hit in found:
-        path, importance, days, weight = weighed[hit.memory_id]
-        if path in superseded:
-            continue
-        if cosines is None:  # the same as below, without its calls: this is most of a search
-            cosine, relevant = None, hit.score / best_text if best_text else 0.0
-        else:
-            cosine = cosines.get(hit.chunk_id)
-            evidence = Evidence(hit.score or None, cosine)
-            relevant = scoring.relevance(evidence, scale, vectors=True)
-        value = (
-            scoring.balanced(relevant, weight)
-            if balanced
-            else scoring.score(strategy, relevant, importance, days)
+    for hit in (*hits, *old):
+        found = relevance[hit.chunk_id]
+        path, importance, days, _ = memories[hit.memory_id]
+        share = found.total / best
+        matches = found.own >= least
+        value = scoring.score(
+            ranking.strategy, share, importance, days, ranking.weights, matches=matches
         )
-        scored.append(Scored(-value, path, hit.ordinal, hit, cosine, relevant, importance, days))
+        fixed = scoring.order(ranking.strategy, importance, days) if matches else 0.0
+        cosine = cosines.get(hit.chunk_id) if cosines else None
+        scored.append(
+            Scored(-value, path, hit.ordinal, hit, cosine, found, share, importance, days, fixed)
+        )
     scored.sort()
-    return scored
+    return (trail or Trail()).gave_way(scored, newer) if newer else scored
 
 
-def standing(index: Index, query: Query, where: Filter, strategy: ScoringStrategy) -> list[Scored]:
+def _own(
+    hits: Sequence[TextHit], cosines: Mapping[int, float] | None, weights: Weights
+) -> dict[int, Relevance]:
+    """What speaks for each passage itself, by chunk id."""
+    if cosines is None:  # without vectors text alone decides
+        best = max((hit.score for hit in hits), default=0.0) or 1.0
+        return {hit.chunk_id: Relevance(max(0.0, hit.score) / best) for hit in hits}
+    evidence = [Evidence(hit.score or None, cosines.get(hit.chunk_id)) for hit in hits]
+    scale = Scale.of(evidence)
+    return {
+        hit.chunk_id: Relevance(
+            weights.text * scoring.by_text(item, scale),
+            weights.meaning * scoring.by_meaning(item, scale),
+        )
+        for hit, item in zip(hits, evidence, strict=True)
+    }
+
+
+def _with_context(
+    index: Index,
+    where: Filter,
+    weights: Weights,
+    hits: list[TextHit],
+    relevance: dict[int, Relevance],
+    memories: dict[int, Standing],
+) -> list[TextHit]:
+    """Give each what stands around it; what stands beside the best comes in."""
+    documents = {memory_id: known.document for memory_id, known in memories.items()}
+    own = {chunk_id: found.own for chunk_id, found in relevance.items()}
+    names = {memory_id: known.path for memory_id, known in memories.items()}
+    around = Surroundings(index, hits, own, documents, names)
+    beside = index.at(around.beside(), where)
+    more = {hit.memory_id for hit in beside} - memories.keys()
+    memories.update(_memories(index, more, where.now))
+    documents.update((memory_id, memories[memory_id].document) for memory_id in more)
+    for hit in (*hits, *beside):
+        neighbours, document = around.of(hit)
+        found = relevance.get(hit.chunk_id, Relevance())
+        relevance[hit.chunk_id] = Relevance(
+            found.text, found.meaning, weights.neighbour * neighbours, weights.document * document
+        )
+    return hits + beside
+
+
+def _current(
+    index: Index,
+    where: Filter,
+    newer: Mapping[int, frozenset[int]],
+    hits: list[TextHit],
+    relevance: dict[int, Relevance],
+    memories: dict[int, Standing],
+) -> list[TextHit]:
+    """The same without superseded memories, those in `newer`. What takes the place of one is at
+    least as relevant, by its best passage or its first, if it is asked for at all."""
+    left: dict[int, Relevance] = {}
+    for hit in hits:
+        for heir in newer.get(hit.memory_id, ()):
+            left[heir] = max(left.get(heir, Relevance()), relevance[hit.chunk_id], key=_total)
+    hits = [hit for hit in hits if hit.memory_id not in newer]
+    found = {hit.memory_id for hit in hits}
+    hits += index.openings([heir for heir in left if heir not in found], where)
+    memories.update(_memories(index, {hit.memory_id for hit in hits} - memories.keys(), where.now))
+    for heir, inherited in left.items():
+        ids = [hit.chunk_id for hit in hits if hit.memory_id == heir]
+        own = {chunk_id: relevance.setdefault(chunk_id, Relevance()) for chunk_id in ids}
+        best = max(own, key=lambda chunk_id: own[chunk_id].total, default=None)
+        if best is not None and inherited.total > own[best].total:
+            relevance[best] = inherited
+    return hits
+
+
+def _total(relevance: Relevance) -> float:
+    return relevance.total
+
+
+def _add_fields(
+    index: Index,
+    query: Query,
+    where: Filter,
+    weights: Weights,
+    hits: Sequence[TextHit],
+    relevance: dict[int, Relevance],
+) -> None:
+    """Give a bonus where the question names exactly one known value of a field that a memory has:
+    of two it tells neither."""
+    if not weights.field:
+        return
+    named: dict[str, list[str]] = {}
+    for name, value in index.fields_named(query.names(), where.access()):
+        named.setdefault(name, []).append(value)
+    fields = [(name, values[0]) for name, values in named.items() if len(values) == 1]
+    if not fields:
+        return
+    having = index.having(fields, sorted({hit.memory_id for hit in hits}))
+    for hit in hits:
+        count = having.get(hit.memory_id)
+        if count:
+            found = relevance[hit.chunk_id]
+            relevance[hit.chunk_id] = found._replace(field=weights.field * count / len(fields))
+
+
+def standing(
+    index: Index, query: Query, where: Filter, ranking: Ranking, trail: Trail | None = None
+) -> list[Scored]:
     """What matters with no words asked for: pinned first, then important and recent memories.
 
-    A query of filters lists what passes them, the newest first. Call it in a snapshot.
+    A query of filters lists what passes them, the newest first. `trail` notes who gave way. Call it
+    in a snapshot.
     """
-    where = query.narrow(where)
     if query.only_filters:
-        return _opening(index, [(1.0, i) for i in index.newest(where, _DEPTH)], where)
+        newest = enumerate(index.newest(where, DEPTH))
+        return opening(index, [(1.0 - n * _STEP, i) for n, i in newest], where)
     if where.conditions or where.without:
-        return _opening(index, _standing(index, where, strategy), where)
+        return _current_opening(index, _standing(index, where, ranking), where, trail)
     # Looks at every memory: kept until one changes, or ends, or the day does.
-    key = ("standing", where.folders, where.scope, strategy, where.now // scoring.SECONDS_A_DAY)
-    until, best = index.kept(key, partial(_standing_until, index, where, strategy))
+    key = ("standing", where.folders, where.scope, ranking, where.now // scoring.SECONDS_A_DAY)
+    until, best = index.kept(key, partial(_standing_until, index, where, ranking))
     if until is not None and until <= where.now:
-        best = _standing(index, where, strategy)
-    return _opening(index, best, where)
+        best = _standing(index, where, ranking)
+    return _current_opening(index, best, where, trail)
+
+
+def best_of_each(found: Iterable[Scored], limit: int) -> list[Scored]:
+    """The best passage of each of the `limit` best memories; `found` is best first."""
+    best: dict[int, Scored] = {}
+    for item in found:
+        if best.setdefault(item.hit.memory_id, item) is item and len(best) == limit:
+            break
+    return list(best.values())
 
 
 def load(index: Index, scored: Sequence[Scored]) -> Iterator[Candidate]:
@@ -122,35 +274,21 @@ def load(index: Index, scored: Sequence[Scored]) -> Iterator[Candidate]:
         rows = index.passages([item.hit.chunk_id for item in batch])
         for item in batch:
             passage, memory = rows[item.hit.chunk_id]
-            yield Candidate(memory, passage, item.score)
+            yield Candidate(memory, passage, item)
 
 
-def superseded_paths(index: Index, where: Filter, memory_ids: set[int]) -> set[str]:
-    """Those of some memories that another one, visible too, says it supersedes."""
-    everywhere = where.access()  # what supersedes may be another than what was asked for
-    claims = index.supersedes(sorted(memory_ids), everywhere)
-    if not claims:
-        return set()
-    resolver = Resolver(index, everywhere)
-    resolved = {(path, resolver.resolve(target, path)) for path, target in claims}
-    return {old for new, old in resolved if old is not None and old != new}
-
-
-def _weighed(
-    index: Index, memory_ids: set[int], now: float
-) -> dict[int, tuple[str, float | None, int, float]]:
-    """(path, importance, days, weight) by memory, of these and others: kept until the index
-    changes, or the day."""
+def _memories(index: Index, memory_ids: set[int], now: float) -> dict[int, Standing]:
+    """What ranking knows of these memories: kept until the index changes, or the day."""
     today = scoring.day_of(now)
-    known: dict[int, tuple[str, float | None, int, float]]
-    known = index.kept(("weighed", today), dict)
+    known: dict[int, Standing] = index.kept(("memories", today), dict)
     missing = [memory_id for memory_id in memory_ids if memory_id not in known]
-    if len(known) + len(missing) > _MOST_WEIGHED:
+    if len(known) + len(missing) > _MOST_KEPT:
         known, missing = {}, list(memory_ids)  # of this question alone
-    for memory_id, (path, importance, changed) in index.facts(missing).items():
-        days = max(0, today - scoring.day_of(changed))
-        known[memory_id] = path, importance, days, scoring.weight(importance, days)
-    return known
+    for memory_id, facts in index.facts(missing).items():
+        days = max(0, today - scoring.day_of(facts.changed))
+        document = document_of(memory_id, facts)
+        known[memory_id] = Standing(facts.path, facts.importance, days, document)
+    return {memory_id: known[memory_id] for memory_id in memory_ids}
 
 
 def _evidence(
@@ -158,9 +296,9 @@ def _evidence(
 ) -> tuple[list[TextHit], dict[int, float] | None]:
     """The passages that full text or embeddings name, and the cosines that are known of them;
     None if meaning took no part."""
-    hits = index.search(query.words, where, _DEPTH)
+    hits = index.search(query.words, where, DEPTH)
     texts = {hit.chunk_id for hit in hits}
-    told = near(where, _DEPTH, list(texts)) if near else None
+    told = near(where, DEPTH, list(texts)) if near else None
     if told is None:
         return hits, None
     cosines = {
@@ -174,40 +312,56 @@ def _evidence(
     return hits + more, {i: cosine for i, cosine in cosines.items() if i in known}
 
 
-def _standing_until(
-    index: Index, where: Filter, strategy: ScoringStrategy
-) -> tuple[float | None, list[tuple[float, int]]]:
+class _Stand(NamedTuple):
+    """(score, id) of the memories that matter most, best first, and of the best of the superseded
+    among them, with their current versions."""
+
+    best: list[tuple[float, int]]
+    old: list[tuple[float, int]]
+    newer: dict[int, frozenset[int]]
+
+
+def _standing_until(index: Index, where: Filter, ranking: Ranking) -> tuple[float | None, _Stand]:
     """`_standing`, and the instant up to which it holds: the next expiry."""
-    return index.next_end(where.now), _standing(index, where, strategy)
+    return index.next_end(where.now), _standing(index, where, ranking)
 
 
-def _standing(index: Index, where: Filter, strategy: ScoringStrategy) -> list[tuple[float, int]]:
-    """(score, id) of the memories that matter most, best first."""
+def _standing(index: Index, where: Filter, ranking: Ranking) -> _Stand:
+    """The memories that matter most."""
     import heapq
 
     scored = []
     for memory_id, path, pinned, importance, changed in index.standing(where):
         days = scoring.age_days(changed, where.now)
-        value = scoring.score(strategy, 1.0, importance, days)
-        scored.append((-pinned * 10 - value, path, memory_id))
-    depth = _DEPTH
+        value = scoring.score(ranking.strategy, 1.0, importance, days, ranking.weights)
+        scored.append((-pinned * scoring.PINNED - value, path, memory_id))
+    depth = DEPTH
     while True:
         best = heapq.nsmallest(depth, scored)
-        superseded = superseded_paths(index, where, {memory_id for _, _, memory_id in best})
-        chosen = [(-value, i) for value, path, i in best if path not in superseded]
-        if len(chosen) >= _DEPTH or len(best) == len(scored):
-            return chosen[:_DEPTH]
+        newer = successors(index, where, {memory_id for _, _, memory_id in best})
+        chosen = [(-value, i) for value, _, i in best if i not in newer]
+        if len(chosen) >= DEPTH or len(best) == len(scored):
+            old = [(-value, i) for value, _, i in best if i in newer]
+            return _Stand(chosen[:DEPTH], old[:DEPTH], newer)
         depth *= 4
 
 
-def _opening(index: Index, memories: list[tuple[float, int]], where: Filter) -> list[Scored]:
+def _current_opening(
+    index: Index, stand: _Stand, where: Filter, trail: Trail | None
+) -> list[Scored]:
+    if trail and stand.old:
+        trail.gave_way(opening(index, stand.old, where), stand.newer)
+    return opening(index, stand.best, where)
+
+
+def opening(index: Index, memories: list[tuple[float, int]], where: Filter) -> list[Scored]:
     """The first passage of each (score, memory id), in the order given."""
     first = {hit.memory_id: hit for hit in index.openings([i for _, i in memories], where)}
-    weighed = _weighed(index, set(first), where.now)
+    known = _memories(index, set(first), where.now)
     found = []
     for value, memory_id in memories:
         hit = first.get(memory_id)
         if hit:
-            path, importance, days, _ = weighed[memory_id]
-            found.append(Scored(-value, path, 0, hit, None, 1.0, importance, days))
+            path, importance, days, _ = known[memory_id]
+            found.append(Scored(-value, path, 0, hit, None, Relevance(), 1.0, importance, days))
     return found

@@ -14,9 +14,16 @@ class Resolver:
         self._index = index
         self._where = where
         self._called: dict[str, list[tuple[str, str, str]]] = {}
+        self._resolved: dict[tuple[str, str], str | None] = {}
 
     def resolve(self, target: str, source: str) -> str | None:
         """The memory that `target`, written in `source`, points at; None if there is none."""
+        key = target, paths.parent(source)
+        if key not in self._resolved:
+            self._resolved[key] = self._resolve(target, source)
+        return self._resolved[key]
+
+    def _resolve(self, target: str, source: str) -> str | None:
         written = target.strip().lstrip("/")
         wanted = written.casefold()
         folder = paths.parent(source)

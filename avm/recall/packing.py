@@ -1,84 +1,65 @@
-"""Passages into a token budget, as markdown that an agent can read at once.
-
-The budget is hard, header included. Passages stand between fences longer than any in the text, so
-that a memory that says "ignore your instructions" is seen as the quotation it is.
-"""
+"""The best pieces into a token budget. The budget is hard, header included."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from avm.base.times import instant_of
-from avm.recall.candidates import Candidate
+from avm.base.errors import UsageError
+from avm.recall.fates import Fate, Kind
+from avm.recall.layout import Count, Markdown, Plain
+from avm.recall.pieces import Piece
+from avm.recall.similarity import says_the_same
 from avm.recall.tokens import count_tokens
 
-#: A piece of a passage shorter than this says nothing.
+FORMATS = ("markdown", "plain")
+_TOO_SMALL = "The budget is too small for any passage.\n"
+#: A part of a passage shorter than this says nothing.
 _LEAST_CHARS = 20
-#: No passage costs less: its path, its date and two fences.
-_LEAST_TOKENS = 12
-#: Passages that did not fit, after which no shorter one is looked for.
-_MOST_MISSES = 12
-_TICKS = re.compile(r"`{3,}")
+#: No piece costs less.
+_LEAST_TOKENS = 5
+#: Of the words of the longer of two that say nearly the same (similarity.py), the other has more.
+_SHARED_WORDS = 0.85
+_WORD = re.compile(r"\w+")
+#: Pieces that did not fit, after which no shorter one is looked for.
+_MOST_MISSES = 40
+_LAST_LOOKS = 4
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What `recall` answers. `tokens` is an upper bound of its o200k tokens."""
+    """What `recall` answers. `tokens` is an upper bound of its o200k tokens.
+
+    `fates`: what became of memories, by rel, the budget's victims aside.
+    """
 
     text: str
     tokens: int
     passages: int
     memories: int
+    fates: Mapping[str, Fate] = field(default_factory=dict)
 
 
 def pack(
-    candidates: Iterable[Candidate],
+    found: Iterable[Piece],
     max_tokens: int,
     ranked_by: str,
-    counts: tuple[int, int] | None = None,
+    matching: str,
+    format: str = "markdown",
+    count: Count | None = None,
 ) -> Packed:
-    """Take the best passages that fit into `max_tokens`; the first is cut if it does not fit.
+    """Take the best pieces that fit into `max_tokens`; the first is cut if it does not fit.
 
-    The same text is packed once. `ranked_by` (`text`, `text+vectors`) goes into the header.
-    `counts`: how many passages and memories the candidates are, where they are read as they come.
+    What says the same is packed once, the newest. `ranked_by` (`text`, `text+vectors`) and how many
+    memories are `matching` go into the header. `count` counts tokens, by default their upper bound.
+    Raises UsageError for an unknown format.
     """
-    if counts is None:
-        candidates = list(candidates)
-        counts = len(candidates), len({c.memory.id for c in candidates})
-    total, matching = counts
-    chosen: list[Candidate] = []
-    misses = 0
-    seen: set[str] = set()
-    used = count_tokens(_header(total, matching, matching, max_tokens, ranked_by) + "\n")
-    for number, candidate in enumerate(candidates):
-        room = max_tokens - used
-        if room < _LEAST_TOKENS:
-            break
-        text = candidate.passage.text.strip()
-        if not text or text in seen:
-            continue
-        if number == 0:
-            # The one that answers best is worth a part of it; any other gives way to a shorter one.
-            candidate = _cut(candidate, room) or candidate
-        # Each word costs a token, and to count these is slower.
-        cost = _cost(candidate) if number == 0 or len(text.split()) <= room else room + 1
-        if cost > room:
-            misses += 1
-            if misses == _MOST_MISSES:
-                break
-        else:
-            chosen.append(candidate)
-            seen.add(text)
-            used += cost
-    while chosen:
-        packed = _finish(chosen, matching, ranked_by)
-        if packed.tokens <= max_tokens:
-            return packed
-        chosen.pop()
-    return first_fitting(["The budget is too small for any passage.\n"], max_tokens)
+    if format not in FORMATS:
+        raise UsageError(f"format {format!r}: use one of {', '.join(FORMATS)}")
+    return _Packing(max_tokens, ranked_by, matching, format, count or _tokens).of(found)
 
 
 def first_fitting(lines: Sequence[str], max_tokens: int) -> Packed:
@@ -90,99 +71,173 @@ def first_fitting(lines: Sequence[str], max_tokens: int) -> Packed:
     return Packed("", 0, 0, 0)
 
 
-def _cut(candidate: Candidate, max_tokens: int) -> Candidate | None:
-    """The candidate, or as much of its start as fits; None if that is next to nothing."""
-    if _cost(candidate) <= max_tokens:
-        return candidate
-    low, high = 0, len(candidate.passage.text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        fits = _cost(_shortened(candidate, middle)) <= max_tokens
-        low, high = (middle, high) if fits else (low, middle - 1)
-    return _shortened(candidate, low) if low >= _LEAST_CHARS else None
-
-
-def _shortened(candidate: Candidate, length: int) -> Candidate:
-    passage = candidate.passage
-    text = passage.text[:length]
-    blank = max(text.rfind(" "), text.rfind("\n"))
-    if length < len(passage.text):
-        text = (text[:blank] if blank > 0 else text).rstrip() + " …"
-    last = passage.first_line + text.count("\n")
-    shorter = type(passage)(
-        passage.id, passage.memory_id, passage.ordinal, passage.first_line, last, text
-    )
-    return Candidate(candidate.memory, shorter, candidate.score)
-
-
-def _cost(candidate: Candidate) -> int:
-    """What a passage adds to an answer, in tokens, with the blank line before the next."""
-    (part,) = _parts([candidate])
-    return _tokens(f"{part}\n")
-
-
-def _finish(chosen: Sequence[Candidate], matching: int, ranked_by: str) -> Packed:
-    parts = _parts(chosen)
-    body = "".join(parts)
-    memories = len({candidate.memory.id for candidate in chosen})
-    # Between parts there is a seam (tokens.py), unless a file's name begins with a blank.
-    seams = not any(part[:1].isspace() or part.startswith("/") for part in parts)
-    below = sum(map(_tokens, parts)) if seams else 0
-    tokens = 0
-    for _ in range(4):  # the header names the count that it is part of
-        header = _header(len(chosen), memories, matching, tokens, ranked_by) + "\n"
-        counted = count_tokens(header) + below if seams else count_tokens(header + body)
-        if counted <= tokens:
-            break
-        tokens = counted
-    return Packed(header + body, max(tokens, counted), len(chosen), memories)
-
-
-def _header(passages: int, memories: int, matching: int, tokens: int, ranked_by: str) -> str:
-    return (
-        f"{_plural(passages, 'passage')} from {memories} of {_plural(matching, 'memory')},"
-        f" {tokens} tokens, ranked by {ranked_by}\n"
-    )
-
-
-def _plural(count: int, noun: str) -> str:
-    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{count} {noun if count == 1 else many}"
-
-
-def _parts(chosen: Sequence[Candidate]) -> list[str]:
-    """The answer below its header, a part a passage, each ending in a line break.
-
-    Grouped by memory in order of the best passage, a blank line between; inside one, by line.
-    """
-    groups: dict[int, list[Candidate]] = {}
-    for candidate in chosen:
-        groups.setdefault(candidate.memory.id, []).append(candidate)
-    parts: list[str] = []
-    for group in groups.values():
-        group.sort(key=lambda c: c.passage.ordinal)
-        memory = group[0].memory
-        date = instant_of(memory.changed).date().isoformat()
-        if parts:
-            parts[-1] += "\n"
-        for number, candidate in enumerate(group):
-            passage = candidate.passage
-            lines = f"#L{passage.first_line}"
-            if passage.last_line > passage.first_line:
-                lines += f"-{passage.last_line}"
-            place = f"{memory.path}{lines} {date}" if number == 0 else lines
-            parts.append(f"{place}\n{_fenced(passage.text)}\n")
-    return parts
-
-
-@lru_cache(1024)
+@lru_cache(2048)
 def _tokens(part: str) -> int:
     """`count_tokens` of a part of an answer: the same passages answer many questions."""
     return count_tokens(part)
 
 
-def _fenced(text: str) -> str:
-    text = text.strip("\n")
-    longest = max((len(run) for run in _TICKS.findall(text)), default=2)
-    fence = "`" * (longest + 1)
-    return f"{fence}\n{text}\n{fence}"
+class _Packing:
+    """One answer as it is made."""
+
+    def __init__(
+        self, max_tokens: int, ranked_by: str, matching: str, format: str, count: Count
+    ) -> None:
+        self._most = max_tokens
+        self._ranked_by = ranked_by
+        self._matching = matching
+        self._count = count
+        self._plain = format == "plain"
+        self._layout = Plain(count) if self._plain else Markdown(count)
+        self._chosen: dict[str, Piece] = {}
+        #: The words of what each of them says, by their number.
+        self._words: dict[int, list[tuple[frozenset[str], str]]] = {}
+        self._duplicates = 99
+        self._costs: dict[str, int] = {}
+        longest = count(self._header(99, 99, max_tokens, ""))
+        self._duplicates = 0
+        shortest = count(self._header(1, 1, max_tokens, ""))
+        #: Tokens that are left, and those that the header may still need.
+        self._room = max_tokens - shortest - self._layout.frame
+        self._reserve = longest - shortest
+        #: For explaining: what each memory said that was there already, and which say nothing.
+        self._said_twice: dict[str, list[str]] = {}
+        self._empty: set[str] = set()
+
+    def of(self, found: Iterable[Piece]) -> Packed:
+        """The answer of these pieces, best first."""
+        misses = 0
+        exact = False
+        for piece in found:
+            # A few more are looked at where all is full: a newer one may say the same.
+            if misses > (_MOST_MISSES if self._room >= _LEAST_TOKENS else _LAST_LOOKS):
+                break
+            words = " ".join(piece.text.casefold().split())
+            if not words:
+                self._empty.add(piece.path)
+                continue
+            same = self._said_by(words)
+            if same in self._chosen:
+                self._take_the_newer(same, piece)
+                continue
+            if not self._chosen:
+                # The one that answers best is worth a part of it; any other gives way to a shorter.
+                piece = self._cut(piece) or piece
+            cost = self._cost(piece)
+            if cost > self._room and self._chosen and not exact:
+                # What stands together costs less than its parts.
+                self._room, exact = self._most - self._finish().tokens, True
+            if cost > self._room:
+                misses += 1
+                continue
+            self._take(words, piece, cost)
+            self._room, self._reserve = self._room - self._reserve, 0
+            own = frozenset(_WORD.findall(words))
+            self._words.setdefault(len(own), []).append((own, words))
+            exact = False
+        while self._chosen:
+            packed = self._finish()
+            if packed.tokens <= self._most:
+                return replace(packed, fates=self._fates())
+            self._layout.take_out(self._chosen.popitem()[1])
+        nothing = "Nothing found.\n" if self._empty and not misses else _TOO_SMALL
+        return replace(first_fitting([nothing], self._most), fates=self._fates())
+
+    def _take(self, words: str, piece: Piece, cost: int) -> None:
+        self._chosen[words] = piece
+        self._costs[words] = cost
+        self._layout.add(piece)
+        self._room -= cost
+
+    def _take_the_newer(self, words: str, piece: Piece) -> None:
+        """A chosen piece says the same as this one: the newer of both stays, if it fits."""
+        other = self._chosen[words]
+        self._duplicates += piece.path != other.path
+        for one in (piece, other):
+            self._said_twice.setdefault(one.path, []).append(words)
+        if piece.memory.changed <= other.memory.changed:
+            return
+        self._layout.take_out(other)
+        self._room += self._costs[words]
+        newer = self._cut(piece)
+        stays = newer or other
+        self._take(words, stays, self._cost(stays) if newer else self._costs[words])
+
+    def _said_by(self, words: str) -> str:
+        """What a chosen piece says that is nearly the same; `words` if there is none."""
+        if words in self._chosen:
+            return words
+        own = frozenset(_WORD.findall(words))
+        size = len(own)
+        # Most are told apart by how many words they have and share, which costs far less.
+        for number in range(math.ceil(size * _SHARED_WORDS), int(size / _SHARED_WORDS) + 1):
+            for theirs, other in self._words.get(number, ()):
+                shared = len(own & theirs) >= _SHARED_WORDS * max(size, number)
+                if shared and other in self._chosen and says_the_same(words, other):
+                    return other
+        return words
+
+    def _fates(self) -> dict[str, Fate]:
+        """What became of each memory that was looked at, unless the budget had no room for it."""
+        fates = {path: Fate(Kind.EMPTY) for path in self._empty}
+        for path, said in self._said_twice.items():
+            stay = {self._chosen[words].path: None for words in said if words in self._chosen}
+            if stay:
+                fates[path] = Fate(Kind.DUPLICATE, tuple(stay))
+        fates.update((piece.path, Fate(Kind.PACKED)) for piece in self._chosen.values())
+        return fates
+
+    def _cost(self, piece: Piece) -> int:
+        # Each word costs a token, and to count these is slower.
+        fits = len(piece.text.split()) <= self._room
+        return self._layout.cost(piece) if fits else self._room + 1
+
+    def _cut(self, piece: Piece) -> Piece | None:
+        """The piece, or as much of its start as fits; None if that is next to nothing."""
+        if self._cost(piece) <= self._room:
+            return piece
+        low, high = 0, len(piece.text)
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = self._layout.cost(_shortened(piece, middle)) <= self._room
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return _shortened(piece, low) if low >= _LEAST_CHARS else None
+
+    def _finish(self) -> Packed:
+        body, below, root = self._layout.body()
+        passages, memories = len(self._chosen), len({p.memory.id for p in self._chosen.values()})
+        if self._plain:
+            return Packed(body, below, passages, memories)
+        tokens = counted = 0
+        for _ in range(4):  # the header names the count that it is part of
+            header = self._header(passages, memories, tokens, root)
+            counted = self._count(header) + below
+            if counted <= tokens:
+                break
+            tokens = counted
+        return Packed(header + body, max(tokens, counted), passages, memories)
+
+    def _header(self, passages: int, memories: int, tokens: int, root: str) -> str:
+        if self._plain:
+            return ""
+        matching = f"{self._matching} {'memory' if self._matching == '1' else 'memories'}"
+        twice = f", {_plural(self._duplicates, 'duplicate')} left out" if self._duplicates else ""
+        where = f" in {root}" if root else ""
+        return (
+            f"{_plural(passages, 'passage')} from {memories} of"
+            f" {matching}{where}{twice}, {tokens} tokens, ranked by {self._ranked_by}\n"
+        )
+
+
+def _shortened(piece: Piece, length: int) -> Piece:
+    text = piece.text[:length]
+    blank = max(text.rfind(" "), text.rfind("\n"))
+    if length < len(piece.text):
+        text = (text[:blank] if blank > 0 else text).rstrip() + " …"
+    last = piece.first_line + text.count("\n")
+    return piece._replace(text=text, last_line=last, whole=False)
+
+
+def _plural(count: int, noun: str) -> str:
+    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{count} {noun if count == 1 else many}"

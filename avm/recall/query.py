@@ -17,6 +17,7 @@ from avm.index.text import NO_WORDS, Condition, Filter, Term, Words
 from avm.index.words import cjk_runs, normal, without_cjk
 
 _WORD = re.compile(r"[^\W_]+(?:(?:[.'’_-]|::)[^\W_]+)*")
+_POSSESSIVE = re.compile(r"['’]s$", re.IGNORECASE)
 #: A quoted phrase with what stands before it, or whatever else is between blanks.
 _ITEM = re.compile(r'[^\s"]*"[^"]*"(?!\S)|\S+')
 KEYS = ("tag", "path", "agent", "since", "before", "importance")
@@ -34,6 +35,9 @@ _STOP_WORDS = frozenset(
     whose why will with would you your""".split()  # noqa: SIM905 (a list of 80 lines reads worse)
 )
 _MOST_WORDS = 64
+#: Words of a name that a question calls something by.
+_LONGEST_NAME = 3
+_AROUND = "\"'“”‘’.,;:!?()[]{}<>*_`"
 _MOST_CONDITIONS = 32
 
 
@@ -52,6 +56,13 @@ class Query(NamedTuple):
 
     def __bool__(self) -> bool:
         return bool(self.words)
+
+    def names(self) -> list[str]:
+        """What a value of a field may be called in the question: runs of its words, case folded."""
+        words = [_POSSESSIVE.sub("", word) for word in self.question.casefold().split()]
+        words = [word.strip(_AROUND) for word in words][:_MOST_WORDS]
+        runs = (words[i : i + n] for n in range(1, _LONGEST_NAME + 1) for i in range(len(words)))
+        return list(dict.fromkeys(" ".join(run) for run in runs if any(run)))
 
     @property
     def only_filters(self) -> bool:
@@ -110,9 +121,9 @@ def _clean(text: str) -> str:
 
 
 def _terms(text: str) -> list[Term]:
-    """The words of a text, and its runs of CJK."""
+    """The words of a text, possessives as what possesses, and its runs of CJK."""
     text = normal(text)
-    words = [Term(word) for word in _WORD.findall(without_cjk(text))]
+    words = [Term(_POSSESSIVE.sub("", word)) for word in _WORD.findall(without_cjk(text))]
     return words + [Term(run) for run in cjk_runs(text)]
 
 

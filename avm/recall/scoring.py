@@ -1,30 +1,35 @@
 """Scores: relevance × importance × recency, each a small pure function.
 
-The factors of importance and recency stay near 1, so that they order what matches about as well but
-never bury the one memory that answers.
+Relevance is what full text and meaning say of a passage, and of what stands around it. The factors
+of importance and recency stay near 1, so that they order what matches about as well but never bury
+the one memory that answers.
 """
 
 from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from avm.base.errors import UsageError
 from avm.base.importance import DEFAULT_IMPORTANCE
 
-#: Weights of full text and of embeddings in a passage's relevance, when it has both. Measured on
-#: conversations: a little more for meaning than for words.
-TEXT_WEIGHT, VECTOR_WEIGHT = 0.4, 0.6
+if TYPE_CHECKING:
+    from avm.base.config import Config
+
 #: A passage found by meaning alone must be at least this near (cosine): MiniLM gives unrelated
 #: sentences some -0.1 to 0.1.
 MIN_COSINE = 0.15
-#: Days in which what is new about a memory halves.
-HALF_LIFE_DAYS = 90.0
 SECONDS_A_DAY = 86_400
-#: Under RECENCY and IMPORTANCE a memory is a match if it is this relevant, of the best's 1.
-_MATCH_SHARE = 0.3
+#: What being pinned adds to a score: more than any other has.
+PINNED = 10_000.0
+#: Older than some 270 years is as old as that.
+_MOST_DAYS = 100_000
+#: Under RECENCY and IMPORTANCE a memory is a match if what speaks for it itself is at least this
+#: much of what speaks for the best.
+MATCH_SHARE = 0.3
 
 
 class ScoringStrategy(enum.Enum):
@@ -33,6 +38,7 @@ class ScoringStrategy(enum.Enum):
     RECENCY = "recency"
     IMPORTANCE = "importance"
     BALANCED = "balanced"
+    RELEVANCE = "relevance"
 
     @classmethod
     def of(cls, value: ScoringStrategy | str) -> ScoringStrategy:
@@ -44,6 +50,28 @@ class ScoringStrategy(enum.Enum):
         except ValueError:
             names = ", ".join(strategy.value for strategy in cls)
             raise UsageError(f"strategy {value!r}: use one of {names}") from None
+
+
+class Weights(NamedTuple):
+    """What each part counts. All are settings, `recall.<name>`; docs/recall.md has what each part
+    gains and how the defaults were found."""
+
+    text: float = 0.5
+    meaning: float = 0.5
+    neighbour: float = 0.2
+    document: float = 0.5
+    field: float = 0.2
+    link: float = 0.3
+    importance: float = 0.4
+    recency: float = 0.2
+    half_life_days: float = 365.0
+
+    @classmethod
+    def of(cls, config: Config) -> Weights:
+        """The weights that are configured."""
+        shares = (float(config[f"recall.{name}"]) for name in cls._fields[:-1])
+        days = config["recall.half_life"].total_seconds() / SECONDS_A_DAY
+        return cls._make((*shares, days))
 
 
 class Evidence(NamedTuple):
@@ -61,28 +89,54 @@ class Scale(NamedTuple):
     high_cosine: float
 
     @classmethod
-    def of(cls, evidence: list[Evidence]) -> Scale:
+    def of(cls, evidence: Iterable[Evidence]) -> Scale:
         """The range over all candidates."""
-        texts = [e.text for e in evidence if e.text is not None]
-        cosines = [e.cosine for e in evidence if e.cosine is not None]
-        return cls(max(texts, default=0.0), min(cosines, default=0.0), max(cosines, default=0.0))
+        texts, cosines = [0.0], []
+        for text, cosine in evidence:
+            if text is not None:
+                texts.append(text)
+            if cosine is not None:
+                cosines.append(cosine)
+        return cls(max(texts), min(cosines, default=0.0), max(cosines, default=0.0))
 
 
-def relevance(evidence: Evidence, scale: Scale, *, vectors: bool) -> float:
-    """0–1: BM25 over the best BM25, cosine min-max scaled, joined by the weights above.
+def by_text(evidence: Evidence, scale: Scale) -> float:
+    """0–1: BM25 over the best BM25."""
+    if evidence.text is None or scale.best_text <= 0:
+        return 0.0
+    return max(0.0, evidence.text) / scale.best_text
 
-    `vectors`: whether the query was embedded at all; without, text alone decides.
-    """
-    text = 0.0
-    if evidence.text is not None and scale.best_text > 0:
-        text = max(0.0, evidence.text) / scale.best_text
-    if not vectors:
-        return text
+
+def by_meaning(evidence: Evidence, scale: Scale) -> float:
+    """0–1: the cosine, scaled from the least to the greatest among the candidates."""
+    if evidence.cosine is None:
+        return 0.0
     span = scale.high_cosine - scale.low_cosine
-    cosine = 0.0
-    if evidence.cosine is not None:
-        cosine = (evidence.cosine - scale.low_cosine) / span if span > 0 else 1.0
-    return TEXT_WEIGHT * text + VECTOR_WEIGHT * cosine
+    return (evidence.cosine - scale.low_cosine) / span if span > 0 else 1.0
+
+
+class Relevance(NamedTuple):
+    """What each part gives a passage; `total` is their sum.
+
+    `text` and `meaning` speak for the passage itself; `neighbours` is what speaks for the passages
+    beside it, `document` for the best of its file or episode, `field` that the question names it.
+    """
+
+    text: float = 0.0
+    meaning: float = 0.0
+    neighbours: float = 0.0
+    document: float = 0.0
+    field: float = 0.0
+
+    @property
+    def own(self) -> float:
+        """What speaks for the passage itself."""
+        return self.text + self.meaning
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.text + self.meaning + self.neighbours + self.document + self.field
 
 
 def age_days(changed: float, now: float) -> int:
@@ -95,40 +149,59 @@ def day_of(instant: float) -> int:
     return int(instant // SECONDS_A_DAY)
 
 
-def importance_factor(importance: float | None) -> float:
-    """0.8–1.2, linear; 1.0 at the default importance of 0.5."""
-    return 0.8 + 0.4 * (DEFAULT_IMPORTANCE if importance is None else importance)
+def importance_factor(importance: float | None, spread: float) -> float:
+    """1 + spread · (importance − 0.5): 1.0 at the default importance of 0.5."""
+    known = DEFAULT_IMPORTANCE if importance is None else importance
+    return 1.0 + spread * (known - DEFAULT_IMPORTANCE)
 
 
-def recency_factor(days: int) -> float:
-    """0.85–1.15: 0.85 + 0.3 · 2^(−days / HALF_LIFE_DAYS)."""
-    return 0.85 + 0.3 * math.exp2(-days / HALF_LIFE_DAYS)
+def recency_factor(days: int, spread: float, half_life_days: float) -> float:
+    """1 + spread · (2^(−days / half life) − 0.5): 1.0 after one half life.
+
+    Exponential forgetting, as in Park et al., Generative Agents (2023), kept within `spread`.
+    """
+    return 1.0 + spread * (math.exp2(-days / half_life_days) - 0.5)
 
 
 @lru_cache(4096)
-def weight(importance: float | None, days: int) -> float:
+def weight(importance: float | None, days: int, weights: Weights) -> float:
     """What a memory's importance and recency make of its relevance."""
-    return importance_factor(importance) * recency_factor(days)
+    important = importance_factor(importance, weights.importance)
+    return important * recency_factor(days, weights.recency, weights.half_life_days)
 
 
-def balanced(relevant: float, weight: float) -> float:
-    """The score under BALANCED, rounded to 1e-6 so that every machine orders alike."""
-    return round(relevant * weight, 6)
-
-
-def score(strategy: ScoringStrategy, relevant: float, importance: float | None, days: int) -> float:
+def score(
+    strategy: ScoringStrategy,
+    relevance: float,
+    importance: float | None,
+    days: int,
+    weights: Weights,
+    *,
+    matches: bool = True,
+) -> float:
     """A score, larger is better, rounded to 1e-6 so that every machine orders alike.
 
-    BALANCED is relevance × importance × recency. RECENCY and IMPORTANCE order what matches by that
-    property; relevance breaks ties, and what hardly matches comes after.
+    BALANCED is relevance × importance × recency, RELEVANCE the first alone. RECENCY and IMPORTANCE
+    order what `matches` by that property; relevance breaks ties, and what hardly matches comes
+    after.
     """
-    value = balanced(relevant, weight(importance, days))
+    if strategy is ScoringStrategy.RELEVANCE:
+        return round(relevance, 6)
+    value = relevance * weight(importance, days, weights)
     if strategy is ScoringStrategy.BALANCED:
-        return value
-    if relevant < _MATCH_SHARE:
+        return round(value, 6)
+    if not matches:
         return round(value * 0.1, 6)
+    return round(order(strategy, importance, days) + 0.001 * value, 6)
+
+
+def order(strategy: ScoringStrategy, importance: float | None, days: int) -> float:
+    """The part of a match's score that relevance has no say in: 0 but for RECENCY and IMPORTANCE.
+
+    A day is 0.01, an importance 10 for each 0.01; what relevance adds stays below either.
+    """
     if strategy is ScoringStrategy.RECENCY:
-        key = math.exp2(-days / HALF_LIFE_DAYS)
-    else:
-        key = DEFAULT_IMPORTANCE if importance is None else importance
-    return round(1.0 + key + 0.001 * value, 6)
+        return 10.0 + 1000 * (1.0 - min(days, _MOST_DAYS) / _MOST_DAYS)
+    if strategy is ScoringStrategy.IMPORTANCE:
+        return 10.0 + 1000 * (DEFAULT_IMPORTANCE if importance is None else importance)
+    return 0.0

@@ -528,13 +528,13 @@ def test_strategies_order_and_never_bury_the_answer(avm: AVM) -> None:
 
     def order(strategy: ScoringStrategy | str) -> list[str]:
         text = avm.recall("zebra", strategy=strategy)
-        return re.findall(r"^zebra (\w+)$", text, re.MULTILINE)
+        return re.findall(r"^- .*zebra (\w+)$", text, re.MULTILINE)
 
     assert order(ScoringStrategy.RECENCY) == order("recency") == ["new", "mid", "big"]
     assert order(ScoringStrategy.IMPORTANCE) == order("IMPORTANCE") == ["big", "mid", "new"]
     assert sorted(order(ScoringStrategy.BALANCED)) == ["big", "mid", "new"]
     avm.write("/memory/shared/pinned.md", "---\npinned: true\nimportance: 0.0\n---\nzebra pinned")
-    assert re.findall(r"^zebra (\w+)$", avm.recall(), re.MULTILINE)[0] == "pinned"
+    assert re.findall(r"^- .*zebra (\w+)$", avm.recall(), re.MULTILINE)[0] == "pinned"
 
 
 def test_search_limits_narrows_and_scores(avm: AVM) -> None:

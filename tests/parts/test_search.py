@@ -14,10 +14,10 @@ from avm import AVM
 from avm.index import fulltext
 from avm.index.text import Filter, Words
 from avm.recall import candidates
+from avm.recall.candidates import Ranking
 from avm.recall.query import parse
-from avm.recall.scoring import ScoringStrategy
 
-BALANCED = ScoringStrategy.BALANCED
+BALANCED = Ranking()
 
 
 @pytest.fixture
@@ -167,9 +167,9 @@ def test_explained(avm: AVM) -> None:
     assert hit.text and hit.text > 0 and hit.cosine is None
     assert hit.relevance == 1.0 and hit.importance == 0.9
     assert hit.score == pytest.approx(hit.importance_factor * hit.recency_factor, abs=1e-5)
-    printed = run_avm("recall", "--vault", str(avm.store.vault.root), "--explain", "nvda").stdout
+    printed = run_avm("search", "--vault", str(avm.store.vault.root), "--explain", "nvda").stdout
     assert "words: nvda\n" in printed and "semantic: off (" in printed
-    assert "/memory/shared/a.md#L4  text " in printed
+    assert " /memory/shared/a.md#L4  text 1.00 (BM25 " in printed
 
 
 def test_an_agent_s_explanation_has_no_number_of_the_whole_vault(avm: AVM) -> None:
@@ -178,12 +178,12 @@ def test_an_agent_s_explanation_has_no_number_of_the_whole_vault(avm: AVM) -> No
     for number in range(8):
         write(avm, f"n{number}", "a note on other things\n")
     agent = avm.agent_memory("akashi")
-    raw = [hit.text or 0.0 for hit in avm.explained("nvda").hits]
+    raw = [hit.bm25 or 0.0 for hit in avm.explained("nvda").hits]
     shares = [hit.text for hit in agent.explained("nvda").hits]
     assert shares == pytest.approx([1.0, raw[1] / raw[0]], abs=1e-4)
     for number in range(8):
         avm.agent_memory("hermes").remember("nvda secret plan", title=f"n{number}")
-    best = max(hit.text or 0.0 for hit in avm.explained("nvda path:memory/shared").hits)
+    best = max(hit.bm25 or 0.0 for hit in avm.explained("nvda path:memory/shared").hits)
     assert best < raw[0] / 2  # what an agent heard of them
     assert agent.explained("nvda").hits[0].text == 1.0
     assert agent.explained("path:memory/shared").hits[0].text is None
@@ -220,7 +220,7 @@ def test_what_is_near_is_asked_for_with_the_filter_and_checked_again(avm: AVM) -
         return {**dict.fromkeys(by_name, 0.9), 999: 0.8}
 
     query = parse("alpha path:memory/shared/a.md")
-    scored = candidates.find(index, query, where, BALANCED, near)
+    scored = candidates.find(index, query, query.narrow(where), BALANCED, near)
     assert [item.path for item in scored] == ["memory/shared/a.md"]
     assert scored[0].cosine == 0.9
     assert asked == [(query.narrow(where), [scored[0].hit.chunk_id])]

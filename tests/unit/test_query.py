@@ -128,7 +128,7 @@ def connection() -> Iterator[sqlite3.Connection]:
     made.executescript(resources.files("avm.index").joinpath("schema.sql").read_text("utf-8"))
     made.executemany(
         "INSERT INTO memory VALUES (?, ?, '', 0, 0, 0, 0, 0, '', NULL, NULL, NULL, NULL, 0, 'a',"
-        " 0, '')",
+        " 0, 1, '')",
         enumerate(PATHS),
     )
     yield made

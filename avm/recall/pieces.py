@@ -1,0 +1,124 @@
+"""Passages taken apart into paragraphs, so that a budget holds those that answer and no others.
+
+A passage is what the model reads at once; of its paragraphs often one answers. Each keeps what
+meaning and surroundings give its passage, and of what text gives it the share that its own words
+have: BM25 among the paragraphs at hand, of which neighbours get a little, as passages do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from avm.index import pieces as full_text
+from avm.index.chunks import paragraphs
+from avm.index.index import MemoryRow
+from avm.recall.candidates import Candidate, Scored
+from avm.recall.context import REACH
+from avm.recall.query import Query
+from avm.recall.scoring import Weights
+
+#: Passages that are taken apart at a time, and compared.
+_BATCH = 48
+
+#: As in minutes and chats, also in bold.
+_LABEL = re.compile(r"\W{0,3}([^\W\d_](?:[\w .'-]{0,38}\w)?)(?:\*\*)?:(?:\*\*)?\s")
+
+
+class Piece(NamedTuple):
+    """A passage, or a paragraph of one, at its lines in the file; `whole` if it is all that the
+    file says. They sort as they answer."""
+
+    score_below_zero: float
+    path: str
+    first_line: int
+    last_line: int
+    text: str
+    memory: MemoryRow
+    scored: Scored
+    whole: bool = False
+
+
+def pieces(
+    candidates: Iterable[Candidate],
+    query: Query,
+    telling: Callable[[], Mapping[str, float]],
+    weights: Weights,
+) -> Iterator[Piece]:
+    """The pieces of passages that come best first, best first themselves as far as `_BATCH` goes.
+
+    `telling()`: how telling each word of `query` is, by FTS5 expression.
+    """
+    source = iter(candidates)
+    for batch in iter(lambda: list(islice(source, _BATCH)), []):
+        parts = [paragraphs(candidate.passage.text) for candidate in batch]
+        if all(len(spans) < 2 for spans in parts):
+            yield from map(_whole, batch)
+        else:
+            yield from sorted(_taken_apart(batch, parts, query, telling(), weights))
+
+
+def _whole(candidate: Candidate) -> Piece:
+    piece = _piece(candidate, 0, candidate.passage.text, candidate.scored.score)
+    return piece._replace(whole=candidate.memory.passages == 1)
+
+
+def _taken_apart(
+    batch: Sequence[Candidate],
+    parts: Sequence[list[tuple[int, str]]],
+    query: Query,
+    telling: Mapping[str, float],
+    weights: Weights,
+) -> Iterator[Piece]:
+    found = full_text.ranked(telling, [text for spans in parts for _, text in spans])
+    best = max(found, default=0.0) or 1.0
+    most = max(candidate.scored.relevance.text for candidate in batch)
+    speaker = _speaker(parts, query)
+    at = 0
+    for candidate, spans in zip(batch, parts, strict=True):
+        relevance = candidate.scored.relevance
+        texts = found[at : at + len(spans)]
+        at += len(spans)
+        if len(spans) < 2 or not relevance.total:
+            yield _whole(candidate)
+            continue
+        own = [relevance.meaning + most * text / best for text in texts]
+        for mine, near, (line, text) in zip(own, _near(own), spans, strict=True):
+            field = weights.field if speaker and _label(text) == speaker else relevance.field
+            value = mine + weights.neighbour * near + relevance.document + field
+            fixed = candidate.scored.fixed
+            score = fixed + (candidate.scored.score - fixed) * value / relevance.total
+            yield _piece(candidate, line, text, round(score, 6))
+
+
+def _speaker(parts: Iterable[list[tuple[int, str]]], query: Query) -> str | None:
+    """Who the question names of those whose words the paragraphs are; None if it names two."""
+    labels = {label for spans in parts for _, text in spans if (label := _label(text))}
+    named = labels.intersection(query.names())
+    return named.pop() if len(named) == 1 else None
+
+
+def _label(text: str) -> str | None:
+    """Who speaks in a paragraph that begins with `Name:`, case folded."""
+    found = _LABEL.match(text)
+    return found[1].casefold() if found else None
+
+
+def _near(own: Sequence[float]) -> list[float]:
+    """What speaks for the paragraphs beside each."""
+    return [
+        sum(
+            share * sum(own[there] for there in (n - far, n + far) if 0 <= there < len(own))
+            for far, share in REACH
+        )
+        for n in range(len(own))
+    ]
+
+
+def _piece(candidate: Candidate, line: int, text: str, score: float) -> Piece:
+    memory, passage, scored = candidate
+    first = passage.first_line + line
+    text = text.strip("\n")
+    return Piece(-score, memory.path, first, first + text.count("\n"), text, memory, scored)
