@@ -53,11 +53,19 @@ def pieces(
     """
     source = iter(candidates)
     for batch in iter(lambda: list(islice(source, _BATCH)), []):
-        parts = [paragraphs(candidate.passage.text) for candidate in batch]
-        if all(len(spans) < 2 for spans in parts):
-            yield from map(_whole, batch)
+        whole: list[Candidate] = []
+        several: list[tuple[Candidate, list[tuple[int, str]]]] = []
+        for candidate in batch:
+            spans = paragraphs(candidate.passage.text)
+            if len(spans) > 1 and candidate.scored.relevance.total:
+                several.append((candidate, spans))
+            else:
+                whole.append(candidate)
+        if several:
+            apart = _taken_apart(several, query, telling(), weights)
+            yield from sorted([*map(_whole, whole), *apart])
         else:
-            yield from sorted(_taken_apart(batch, parts, query, telling(), weights))
+            yield from map(_whole, whole)
 
 
 def _whole(candidate: Candidate) -> Piece:
@@ -66,29 +74,22 @@ def _whole(candidate: Candidate) -> Piece:
 
 
 def _taken_apart(
-    batch: Sequence[Candidate],
-    parts: Sequence[list[tuple[int, str]]],
+    several: Sequence[tuple[Candidate, list[tuple[int, str]]]],
     query: Query,
     telling: Mapping[str, float],
     weights: Weights,
 ) -> Iterator[Piece]:
-    found = full_text.ranked(telling, [text for spans in parts for _, text in spans])
-    best = max(found, default=0.0) or 1.0
-    most = max(candidate.scored.relevance.text for candidate in batch)
-    speaker = _speaker(parts, query)
-    at = 0
-    for candidate, spans in zip(batch, parts, strict=True):
-        relevance = candidate.scored.relevance
-        texts = found[at : at + len(spans)]
-        at += len(spans)
-        if len(spans) < 2 or not relevance.total:
-            yield _whole(candidate)
-            continue
-        own = [relevance.meaning + most * text / best for text in texts]
+    found = iter(full_text.ranked(telling, [text for _, spans in several for _, text in spans]))
+    texts = [list(islice(found, len(spans))) for _, spans in several]
+    best = max(map(max, texts)) or 1.0
+    most = max(candidate.scored.relevance.text for candidate, _ in several)
+    speaker = _speaker((spans for _, spans in several), query)
+    for (candidate, spans), words in zip(several, texts, strict=True):
+        relevance, fixed = candidate.scored.relevance, candidate.scored.fixed
+        own = [relevance.meaning + most * text / best for text in words]
         for mine, near, (line, text) in zip(own, _near(own), spans, strict=True):
             field = weights.field if speaker and _label(text) == speaker else relevance.field
             value = mine + weights.neighbour * near + relevance.document + field
-            fixed = candidate.scored.fixed
             score = fixed + (candidate.scored.score - fixed) * value / relevance.total
             yield _piece(candidate, line, text, round(score, 6))
 
