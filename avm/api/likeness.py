@@ -40,25 +40,34 @@ class Wanted(NamedTuple):
     folders: tuple[str, ...]
 
 
-def saying_the_same(store: Store, where: Filter, text: str) -> str | None:
-    """The memory (a rel) that says what `text` does; what is superseded does not count."""
+def saying_the_same(store: Store, where: Filter, text: str, until: float | None) -> str | None:
+    """The memory (a rel) that says all that `text` does, at least `until` then (seconds since the
+    epoch, None: for ever); what is superseded does not count."""
     with store.index.snapshot():
-        found = _current(store, where, nearest(store, where, text, _COMPARED))
-    return next((path for path, there in found if similarity.says_the_same(text, there)), None)
+        near = [item for item in nearest(store, where, text, _COMPARED) if _stays(item[0], until)]
+        found = _current(store, where, near)
+    return next((path for path, there in found if similarity.adds_nothing(text, there)), None)
 
 
-def version_of(store: Store, where: Filter, wanted: Wanted) -> tuple[str, bool] | None:
+def _stays(row: MemoryRow, until: float | None) -> bool:
+    return row.ends is None or (until is not None and until <= row.ends)
+
+
+def version_of(
+    store: Store, where: Filter, wanted: Wanted, until: float | None
+) -> tuple[str, bool] | None:
     """The memory (a rel) that the wanted one is a version of, and whether its text is the very
-    same: one that says the same, else one of the same title, else the one most like it."""
+    same, at least `until` then: one that says the same, else one of the same title, else one that
+    differs in numbers, signs and negations."""
     with store.index.snapshot():
         near = _current(store, where, nearest(store, where, wanted.text, _COMPARED))
         titled = _current(store, where, _titled(store, where, wanted))
     says = [item for item in near if similarity.says_the_same(wanted.text, item[1])]
-    alike = sorted(near, key=lambda item: -similarity.resemblance(wanted.text, item[1]))
-    close = similarity.ANOTHER_VERSION
-    alike = [item for item in alike if similarity.resemblance(wanted.text, item[1]) >= close]
-    for path, there in (*says, *titled, *alike):
-        return path, there.strip() == wanted.text.strip()
+    versions = [item for item in near if similarity.is_version(wanted.text, item[1])]
+    for path, there in (*says, *titled, *versions):
+        row = store.index.memory(path)
+        stays = row is not None and _stays(row, until)
+        return path, stays and there.strip() == wanted.text.strip()
     return None
 
 

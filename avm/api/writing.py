@@ -14,6 +14,7 @@ from avm.base.errors import AccessError, NotFoundError, SecretError
 from avm.vault import files
 
 if TYPE_CHECKING:
+    from avm.api.likeness import Wanted
     from avm.api.written import Remembered
     from avm.base.secrets import Finding
     from avm.vault.layout import Place
@@ -124,11 +125,6 @@ class Writing(Viewed):
                 raise not_found(rel) from None
             self.wrote(rel, "forget")
 
-    def _doing(self, on_duplicate: str | None) -> str:
-        if on_duplicate is None:
-            on_duplicate = self.store.config["on_duplicate"]
-        return values.on_duplicate(on_duplicate)
-
     def _put_new(
         self, front: dict[str, Any], text: str, home: str, doing: str, *, allow_secret: bool
     ) -> Remembered:
@@ -145,7 +141,12 @@ class Writing(Viewed):
             _refuse_tokens(data, len(data) - len(values.data(body)))
         same = older = None
         if doing != "keep":
-            same, older = self._standing(doing, home, text, title, stem, place)
+            from avm.api.likeness import Wanted
+
+            ends = front["expires"]
+            until = ends.timestamp() if ends else None
+            wanted = Wanted(text, title, stem, (place.folder, *place.others))
+            same, older = self._standing(doing, home, wanted, until)
         hints = []
         if same is not None:
             rel, made = same, False
@@ -164,18 +165,17 @@ class Writing(Viewed):
 
     @again_if_damaged
     def _standing(
-        self, doing: str, home: str, text: str, title: str | None, stem: str, place: Place
+        self, doing: str, home: str, wanted: Wanted, until: float | None
     ) -> tuple[str | None, str | None]:
-        """The rels of the memory in `home` that makes it needless to write the new one, and of the
-        one that it is to supersede: one of them at most."""
+        """The rels of the memory in `home` that makes it needless to write the new one, which ends
+        `until` then, and of the one that it is to supersede: one of them at most."""
         from avm.api import likeness
 
         self.store.refresh()
         where = self._filter(home)
         if doing == "skip":
-            return likeness.saying_the_same(self.store, where, text), None
-        wanted = likeness.Wanted(text, title, stem, (place.folder, *place.others))
-        path, same = likeness.version_of(self.store, where, wanted) or (None, False)
+            return likeness.saying_the_same(self.store, where, wanted.text, until), None
+        path, same = likeness.version_of(self.store, where, wanted, until) or (None, False)
         return (path, None) if same else (None, path)
 
     def _write_unique(

@@ -17,10 +17,6 @@ from avm.index.words import cjk_runs, normal, pairs, without_cjk
 #: From here on two texts say the same, if numbers, signs and negations agree. Of 28 different words
 #: or fewer none may be another one; one may be put in between 19, or added to 10.
 NEARLY_THE_SAME = 0.9
-#: From here on one text is taken for a version of the other: of six words one may be another.
-#: tests/unit/test_similarity.py has examples of either side.
-ANOTHER_VERSION = 0.55
-
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 #: What markdown puts before a line: quotes, bullets, headings.
 _LINE_START = re.compile(r"^[ \t]*(?:(?:[>*+-]|#{1,6})[ \t]+)+", re.MULTILINE)
@@ -28,6 +24,7 @@ _ARROW = re.compile("[-=]+>|[→⇒➜]")
 _NUMBER_OR_SIGN = re.compile(r"(?:(?<!\w)[-−+±])?\d+(?:[.,:/-]\d+)*|[!<>=]=|[^\w\s]")
 #: Symbols to Unicode that are markdown's.
 _MARKUP = frozenset("|~")
+_NUMERAL = re.compile("[0-9〇零一二三四五六七八九十百千万亿億]")
 _TURNING = re.compile(
     r"\b(?:not|no|never|none|nobody|nothing|neither|nor|without|cannot|\w+n['’]t)\b"
     "|[不没沒無无未非勿別别]|ない|ません|않|못|없",
@@ -57,6 +54,18 @@ def says_the_same(a: str, b: str) -> bool:
     if _figures(a) != _figures(b) or _turns(a) != _turns(b):
         return False
     return resemblance(a, b) >= NEARLY_THE_SAME
+
+
+def adds_nothing(new: str, standing: str) -> bool:
+    """Whether a text says the same as one that stands, and has no word that this one lacks."""
+    return says_the_same(new, standing) and set(_words(new)) <= set(_words(standing))
+
+
+def is_version(a: str, b: str) -> bool:
+    """Whether two texts differ in numbers, signs and negations at most: one says of the same what
+    the other says, at another time. A name that differs makes it another fact."""
+    left, right = (_NUMERAL.sub(" ", _TURNING.sub(" ", normal(text))) for text in (a, b))
+    return resemblance(left, right) >= NEARLY_THE_SAME
 
 
 def _shingles(text: str) -> set[tuple[str, ...]]:
