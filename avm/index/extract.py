@@ -17,6 +17,8 @@ MAX_BODY_BYTES = 1_000_000
 #: A longer value is no name that a question would use, and more of them no description.
 _LONGEST_FIELD = 60
 _MOST_FIELDS = 50
+#: A title is one line: with another it could pose as a line of an answer.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _LETTER = re.compile(r"[^\W\d_]")
 _BOM = b"\xef\xbb\xbf"
 _CODE = re.compile(r"^ {0,3}(`{3,}|~{3,}).*?(?:^ {0,3}\1[`~]*[ \t]*$|\Z)|`[^`\n]*`", re.M | re.S)
@@ -80,7 +82,7 @@ def extract(rel: str, raw: bytes) -> Extracted:
     """Take a memory apart. Never raises: broken front matter is text and a problem."""
     file = memory_file.parse(raw, max_body=MAX_BODY_BYTES)
     front = file.front
-    title = front.title or paths.stem_of(rel)
+    title = _CONTROL.sub(" ", front.title or "").strip() or paths.stem_of(rel)
     prose = _CODE.sub(" ", file.body)
     tags = dict.fromkeys(tag.casefold() for tag in (*front.tags, *_TAG.findall(prose)))
     links = [("link", target.strip()) for target in (*front.links, *_WIKILINK.findall(prose))]
