@@ -178,9 +178,9 @@ class Comparing(Viewed):
 
     def _how_far(self, model: str) -> str:
         done, rows = self.store.index.similar.progress(model)
-        return (
-            f"{done} of {rows} passages compared so far: a keeper does the rest (avm keeper start)"
-        )
+        # How many there are in all is not an agent's to know.
+        so_far = f"{done} of {rows}" if self.viewer.agent is None else "not all"
+        return f"{so_far} passages compared so far: a keeper does the rest (avm keeper start)"
 
 
 def _by(model: str | None) -> str:

@@ -54,7 +54,7 @@ class Hello(NamedTuple):
                 abilities=tuple(map(str, message["abilities"])),
                 protocol=int(message["protocol"]),
             )
-        except (KeyError, TypeError) as err:
+        except (KeyError, TypeError, OverflowError) as err:
             raise ValueError(f"no hello: {err}") from None
 
     def understands(self, other: Hello) -> bool:
@@ -80,7 +80,10 @@ def line(message: Mapping[str, Any]) -> bytes:
 
 def message_of(data: bytes) -> dict[str, Any]:
     """A line as a message. Raises ValueError if it is none."""
-    message = json.loads(data)
+    try:
+        message = json.loads(data)
+    except RecursionError:
+        raise ValueError("a message is nested too deep") from None
     if not isinstance(message, dict):
         raise ValueError("a message is a JSON object")
     return message

@@ -67,6 +67,8 @@ class Similar:
         table, rows = found
         done = state[2]
         last = min(rows, done + _STEP)
+        if last <= done:  # the file has fewer rows than it had
+            return 0
         nearest: dict[int, list[tuple[float, int]]] = {}
         for row, others, cosines in table.like(done, last, LEAST):
             more = zip(cosines.tolist(), others.tolist(), strict=True)

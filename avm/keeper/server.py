@@ -195,8 +195,9 @@ class Server:
 
     def _let_in(self) -> None:
         if not self._open:
-            self._selector.register(self._listening, selectors.EVENT_READ, self._accept)
-            self._open = True
+            with contextlib.suppress(OSError):  # the next tick tries again
+                self._selector.register(self._listening, selectors.EVENT_READ, self._accept)
+                self._open = True
 
     def _accept(self) -> None:
         try:
@@ -247,7 +248,7 @@ class Server:
         for text in lines:
             try:
                 self._heard(peer, message_of(text))
-            except ValueError:
+            except (ValueError, TypeError, RuntimeError):  # RuntimeError: no thread is to be had
                 self._drop(peer)
                 return
 
