@@ -60,7 +60,12 @@ def note_socket(vault: Vault, place: Path) -> None:
     A process of the same user may have another runtime folder, or none: cron's, one of `sudo`, of
     ssh without a session. What all have in common is the vault.
     """
-    atomic.replace(vault.state_dir / _NOTE, os.fsencode(place))
+    note = vault.state_dir / _NOTE
+    try:
+        atomic.replace(note, os.fsencode(place))
+    except OSError:
+        note.unlink(missing_ok=True)  # an older one would lead elsewhere
+        raise
 
 
 def noted_socket(vault: Vault) -> Path | None:

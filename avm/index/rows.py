@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from avm.index.extract import Extracted, extract
-from avm.vault.files import Stamp
+from avm.vault.files import Stamp, raise_if_exhausted
 from avm.vault.git import blob_id
 
 _TAGS = "INSERT OR IGNORE INTO tag VALUES (?, ?)"
@@ -39,7 +39,8 @@ class Reading(NamedTuple):
 
 
 def read(root: Path | str, path: str, known: str | None = None) -> Reading:
-    """Read the file at the rel `path`; follows no link, raises nothing.
+    """Read the file at the rel `path`; follows no link. Raises RepositoryError if there is no
+    room to open it.
 
     `known`: the blob id that the index has; if it has that content it is not taken apart again.
     """
@@ -47,7 +48,8 @@ def read(root: Path | str, path: str, known: str | None = None) -> Reading:
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         fd = os.open(f"{root}/{path}", flags)
-    except OSError:
+    except OSError as err:
+        raise_if_exhausted(err, path)
         return Reading(path, None, checked_ns, None, None)
     try:
         status = os.fstat(fd)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from avm.base import paths
-from avm.base.errors import NotFoundError
+from avm.base.errors import NotFoundError, RepositoryError
 from avm.vault.location import Vault
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 #: A file read less than this after its stamp may have been written again within the stamp's
 #: resolution, so it is read once more (git's racy rule; 2 s is FAT's resolution).
 RACY_NS = 2_000_000_000
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Stamp(NamedTuple):
@@ -89,11 +92,19 @@ def _status(vault: Vault, rel: str) -> os.stat_result | None:
     return status
 
 
+def raise_if_exhausted(err: OSError, place: object) -> None:
+    """Raise RepositoryError if the process or the machine had no room for a file: that says nothing
+    of whether it is there, and to take it for gone would forget it."""
+    if err.errno in _EXHAUSTED:
+        raise RepositoryError(f"{place}: {err.strerror}; try again") from None
+
+
 def read(vault: Vault, rel: str) -> bytes:
-    """The bytes of a regular file. Raises NotFoundError, also for links and folders."""
+    """The bytes of a regular file. Raises NotFoundError, also for links and folders, and
+    RepositoryError if there is no room to open it."""
     if regular_file(vault, rel) is not None:
         try:
             return vault.path(rel).read_bytes()
-        except OSError:
-            pass
+        except OSError as err:
+            raise_if_exhausted(err, paths.display(rel))
     raise NotFoundError(f"no file at {paths.display(rel)}")

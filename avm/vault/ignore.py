@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from avm.base.config import user_config_home, user_git_configs
 from avm.base.paths import TEMP_PREFIX
 from avm.vault import git
-from avm.vault.files import Stamp
+from avm.vault.files import Stamp, raise_if_exhausted
 from avm.vault.location import Vault
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ class SeenFile:
                 size = os.fstat(file.fileno()).st_size
                 file.seek(max(0, size - self._MOST_BYTES))
                 return file.read()
-        except OSError:
+        except OSError as err:
+            raise_if_exhausted(err, self._place)
             return None
 
 

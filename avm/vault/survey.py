@@ -6,7 +6,6 @@ what they now mean for the rest of the tree make it ask for a walk.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import threading
@@ -14,14 +13,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from avm.base import paths
-from avm.base.errors import RepositoryError
 from avm.vault import files, ignore
 from avm.vault.files import Stamp
 from avm.vault.ignore import AVM_FILE, GIT_FILE, OuterRules, RuleFile, Rules, SeenFile
 from avm.vault.location import Vault
 
-#: The process or the machine has no room for now; the folder is as it was.
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _RULE_FILES = (GIT_FILE, AVM_FILE)
 
 
@@ -212,8 +208,7 @@ class _Look:
                 with os.scandir(place) as listing:
                     entries = list(listing)
             except OSError as err:
-                if err.errno in _EXHAUSTED:  # it is there: to pass by it would forget what is in it
-                    raise RepositoryError(f"{place}: {err.strerror}; try again") from None
+                files.raise_if_exhausted(err, place)
                 continue
             self.found.folders.add(folder)
             names = [entry.name for entry in entries if entry.name in _RULE_FILES]
