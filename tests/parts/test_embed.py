@@ -119,7 +119,7 @@ def test_a_killed_worker_is_replaced(loaded: WorkerEmbedder) -> None:
     [before] = loaded.embed(["what was learned"], timeout=30)
     pid = worker_of(loaded)
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: gone(pid), "the worker's death")
+    wait_for(lambda: gone(pid), "the worker's death", 60)
     [after] = loaded.embed(["what was learned"], timeout=LOAD)
     assert nearness(before, after) > 0.9999
     assert worker_of(loaded) != pid
@@ -229,7 +229,7 @@ def test_close_interrupts_a_call(folder: Path) -> None:
 
     thread = threading.Thread(target=call)
     thread.start()
-    wait_for(lambda: embedder.worker_pid is not None, "the worker's start")
+    wait_for(lambda: embedder.worker_pid is not None, "the worker's start", 60)
     pid = worker_of(embedder)
     embedder.close()
     thread.join(30)
@@ -369,7 +369,7 @@ def test_the_worker_dies_with_its_parent(folder: Path, state: str) -> None:
             assert not gone(worker)
             parent.kill()
             parent.wait()
-            wait_for(lambda: gone(worker), "the worker's end")
+            wait_for(lambda: gone(worker), "the worker's end", 60)  # it loads meanwhile
             assert not gone(fork)
         finally:
             parent.kill()
