@@ -48,7 +48,12 @@ def at(
     if not places:
         return []
     listed = ", ".join(f"({int(memory_id)}, {int(ordinal)})" for memory_id, ordinal in places)
-    return passages_where(connection, f"(c.memory_id, c.ordinal) IN (VALUES {listed})", where)
+    # (memory_id, ordinal) IN (…) would look at every passage.
+    ids = (
+        f"SELECT there.id FROM (VALUES {listed}) AS wanted CROSS JOIN chunk AS there"
+        " ON there.memory_id = wanted.column1 AND there.ordinal = wanted.column2"
+    )
+    return passages_where(connection, f"c.id IN ({ids})", where)
 
 
 def named(connection: sqlite3.Connection, value: str) -> list[str]:
