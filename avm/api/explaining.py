@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from avm.api import values
 from avm.api.reading import Asked, Reading
-from avm.api.viewed import a_folder, again_if_damaged, not_found
+from avm.api.viewed import again_if_damaged
 from avm.base import paths
 from avm.base.access import Viewer
 from avm.base.errors import AccessError
 from avm.base.times import format_instant, instant_of
 from avm.recall.scoring import ScoringStrategy
-from avm.vault import files
 
 if TYPE_CHECKING:
     from avm.index.index import MemoryRow
@@ -91,21 +90,11 @@ class Explaining(Reading):
             raise AccessError(f"{self._who()} may not explain for another: only the owner")
         strategy = ScoringStrategy.of(strategy)
         recall = _Recall(query, self._budget(max_tokens), strategy, folder, zone, format)
-        rel = self._there(path)
+        rel, _ = self._there(path)
         if reader is None:
             return self._why(recall, rel)
         other = Explaining(self.store, Viewer(paths.check_agent(reader)))
         return replace(other._why(recall, rel), reader=reader)
-
-    def _there(self, path: str) -> str:
-        """The rel of a file that is there for this viewer, expired or not. Raises NotFoundError."""
-        rel = paths.clean_rel(path)
-        hidden = paths.in_dot_git(rel) or not self.viewer.can_read(rel)
-        if not hidden and files.is_folder(self.store.vault, rel):
-            raise a_folder(rel)
-        if hidden or files.regular_file(self.store.vault, rel) is None:
-            raise not_found(rel)
-        return rel
 
     def _why(self, recall: _Recall, rel: str) -> Why:
         """Why a file that is there came or did not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -64,13 +65,21 @@ class Viewed:
             raise UsageError(f"folder {folder!r}: no memory is in a folder whose name is not UTF-8")
         return Filter(self.viewer.read_folders, scope, self.store.now())
 
-    def _existing(self, path: str) -> str:
+    def _there(self, path: str) -> tuple[str, os.stat_result]:
+        """A file that is there for this viewer, expired or not: its rel and its status. Raises
+        NotFoundError."""
         rel = paths.clean_rel(path)
         status = files.regular_file(self.store.vault, rel)
         hidden = paths.in_dot_git(rel) or not self.viewer.can_read(rel)
         if not hidden and files.is_folder(self.store.vault, rel):
             raise a_folder(rel)
-        if hidden or status is None or self.store.has_ended(rel, status):
+        if hidden or status is None:
+            raise not_found(rel)
+        return rel, status
+
+    def _existing(self, path: str) -> str:
+        rel, status = self._there(path)
+        if self.store.has_ended(rel, status):
             raise not_found(rel)
         return rel
 
