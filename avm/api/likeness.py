@@ -46,7 +46,7 @@ def saying_the_same(store: Store, where: Filter, text: str, until: float | None)
     with store.index.snapshot():
         near = [item for item in nearest(store, where, text, _COMPARED) if _stays(item[0], until)]
         found = _current(store, where, near)
-    return next((path for path, there in found if similarity.adds_nothing(text, there)), None)
+    return next((row.path for row, there in found if similarity.adds_nothing(text, there)), None)
 
 
 def _stays(row: MemoryRow, until: float | None) -> bool:
@@ -64,10 +64,8 @@ def version_of(
         titled = _current(store, where, _titled(store, where, wanted))
     says = [item for item in near if similarity.says_the_same(wanted.text, item[1])]
     versions = [item for item in near if similarity.is_version(wanted.text, item[1])]
-    for path, there in (*says, *titled, *versions):
-        row = store.index.memory(path)
-        stays = row is not None and _stays(row, until)
-        return path, stays and there.strip() == wanted.text.strip()
+    for row, there in (*says, *titled, *versions):
+        return row.path, _stays(row, until) and there.strip() == wanted.text.strip()
     return None
 
 
@@ -104,7 +102,7 @@ def _titled(store: Store, where: Filter, wanted: Wanted) -> list[tuple[MemoryRow
 
 def _current(
     store: Store, where: Filter, found: list[tuple[MemoryRow, str]]
-) -> list[tuple[str, str]]:
-    """(rel, text) of those that nothing supersedes."""
+) -> list[tuple[MemoryRow, str]]:
+    """Those that nothing supersedes."""
     superseded = successors(store.index, where, {row.id for row, _ in found})
-    return [(row.path, text) for row, text in found if row.id not in superseded]
+    return [item for item in found if item[0].id not in superseded]
