@@ -92,11 +92,10 @@ class _Packing:
         self._chosen: dict[str, Piece] = {}
         #: The words of what each of them says, by their number.
         self._words: dict[int, list[tuple[frozenset[str], str]]] = {}
-        self._duplicates = 99
-        self._costs: dict[str, int] = {}
-        longest = count(self._header(99, 99, max_tokens, ""))
         self._duplicates = 0
-        shortest = count(self._header(1, 1, max_tokens, ""))
+        self._costs: dict[str, int] = {}
+        longest = count(self._header(99, 99, max_tokens, "", 99))
+        shortest = count(self._header(1, 1, max_tokens, "", 0))
         #: Tokens that are left, and those that the header may still need.
         self._room = max_tokens - shortest - self._layout.frame
         self._reserve = longest - shortest
@@ -210,18 +209,18 @@ class _Packing:
             return Packed(body, below, passages, memories)
         tokens = counted = 0
         for _ in range(4):  # the header names the count that it is part of
-            header = self._header(passages, memories, tokens, root)
+            header = self._header(passages, memories, tokens, root, self._duplicates)
             counted = self._count(header) + below
             if counted <= tokens:
                 break
             tokens = counted
         return Packed(header + body, max(tokens, counted), passages, memories)
 
-    def _header(self, passages: int, memories: int, tokens: int, root: str) -> str:
+    def _header(self, passages: int, memories: int, tokens: int, root: str, duplicates: int) -> str:
         if self._plain:
             return ""
         matching = f"{self._matching} {'memory' if self._matching == '1' else 'memories'}"
-        twice = f", {_plural(self._duplicates, 'duplicate')} left out" if self._duplicates else ""
+        twice = f", {_plural(duplicates, 'duplicate')} left out" if duplicates else ""
         where = f" in {root}" if root else ""
         return (
             f"{_plural(passages, 'passage')} from {memories} of"
