@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from avm.base.errors import UsageError
 
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
+SECONDS_A_DAY = 86_400
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": SECONDS_A_DAY, "w": 604_800, "y": 31_536_000}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhdwy])+", re.IGNORECASE)
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhdwy])", re.IGNORECASE)
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799

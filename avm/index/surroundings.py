@@ -10,11 +10,11 @@ import re
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 
+from avm.base.times import SECONDS_A_DAY
 from avm.index.fulltext import TextHit, passages_where
 from avm.index.parameters import in_parts
 from avm.index.text import Filter
 
-SECONDS_A_DAY = 86_400
 _DIGITS = re.compile(r"([0-9]{1,15})")
 #: More memories than this of a day in one folder are an import, and no episode.
 MOST_OF_A_DAY = 500

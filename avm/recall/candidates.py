@@ -251,7 +251,7 @@ def standing(
     if where.conditions or where.without:
         return _current_opening(index, _standing(index, where, ranking), where, trail)
     # Looks at every memory: kept until one changes, or ends, or the day does.
-    key = ("standing", where.folders, where.scope, ranking, where.now // scoring.SECONDS_A_DAY)
+    key = ("standing", where.folders, where.scope, ranking, scoring.day_of(where.now))
     until, best = index.kept(key, partial(_standing_until, index, where, ranking))
     if until is not None and until <= where.now:
         best = _standing(index, where, ranking)
@@ -285,7 +285,7 @@ def _memories(index: Index, memory_ids: set[int], now: float) -> dict[int, Stand
     if len(known) + len(missing) > _MOST_KEPT:
         known, missing = {}, list(memory_ids)  # of this question alone
     for memory_id, facts in index.facts(missing).items():
-        days = max(0, today - scoring.day_of(facts.changed))
+        days = scoring.age_days(facts.changed, now)
         document = document_of(memory_id, facts)
         known[memory_id] = Standing(facts.path, facts.importance, days, document)
     return {memory_id: known[memory_id] for memory_id in memory_ids}

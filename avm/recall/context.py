@@ -14,7 +14,7 @@ from typing import NamedTuple
 from avm.base import paths
 from avm.index.fulltext import TextHit
 from avm.index.index import Facts, Index
-from avm.recall.scoring import SECONDS_A_DAY
+from avm.recall.scoring import day_of
 
 #: A file, by the id of its memory, or an episode: (folder with its /, day).
 Document = int | tuple[str, int]
@@ -34,7 +34,7 @@ def document_of(memory_id: int, facts: Facts) -> Document:
     if facts.passages > 1 or facts.created is None:
         return memory_id
     folder = paths.parent(facts.path)
-    return f"{folder}/" if folder else "", int(facts.created // SECONDS_A_DAY)
+    return f"{folder}/" if folder else "", day_of(facts.created)
 
 
 class Around(NamedTuple):

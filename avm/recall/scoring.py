@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from avm.base.errors import UsageError
 from avm.base.importance import DEFAULT_IMPORTANCE
+from avm.base.times import SECONDS_A_DAY
 
 if TYPE_CHECKING:
     from avm.base.config import Config
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 #: A passage found by meaning alone must be at least this near (cosine): MiniLM gives unrelated
 #: sentences some -0.1 to 0.1.
 MIN_COSINE = 0.15
-SECONDS_A_DAY = 86_400
 #: What being pinned adds to a score: more than any other has.
 PINNED = 10_000.0
 #: Older than some 270 years is as old as that.
