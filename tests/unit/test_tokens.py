@@ -261,6 +261,21 @@ def test_counts_add_up_at_a_seam(before: str, after: str) -> None:
         assert exact(left + right) == exact(left) + exact(right)
 
 
+WORDS = st.lists(st.sampled_from([*"a.,'/<-é→漢ſΩ한“_", " ", "  ", "\n", "'s", "12", "```", "Foo"]))
+
+
+@given(WORDS.map("".join))
+def test_words_count_one_by_one_as_they_do_together(text: str) -> None:
+    assert count_tokens(text) == tokens._count_whole(text)
+
+
+def test_what_is_counted_word_by_word_is_trusted_and_no_white_space() -> None:
+    known = [char for char in map(chr, range(0x110000)) if not tokens._OTHER.match(char)]
+    shapes = {tokens._shape(char) for char in known if char not in " \n"}
+    assert tokens._UNTRUSTED not in shapes
+    assert not any(shape.isspace() for shape in shapes)
+
+
 # The table, and what the proof in avm.recall.tokens asks of the vocabulary
 
 
