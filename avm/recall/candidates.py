@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import repeat
+from operator import add
 from typing import NamedTuple
 
 from avm.index.fulltext import TextHit
 from avm.index.index import Index, MemoryRow, PassageRow
 from avm.index.text import Filter
 from avm.recall import scoring
-from avm.recall.context import Document, Surroundings, document_of
+from avm.recall.context import Standing, Surroundings
 from avm.recall.query import Query
 from avm.recall.scoring import (
     MATCH_SHARE,
-    Evidence,
     Relevance,
     Scale,
     ScoringStrategy,
@@ -82,15 +83,6 @@ class Candidate(NamedTuple):
     scored: Scored
 
 
-class Standing(NamedTuple):
-    """What ranking knows of a memory; `days`: since it changed."""
-
-    path: str
-    importance: float | None
-    days: int
-    document: Document
-
-
 def find(
     index: Index,
     query: Query,
@@ -107,77 +99,75 @@ def find(
     hits, cosines = _evidence(index, query, where, near)
     if not hits:
         return []
+    weights = ranking.weights
     memories = _memories(index, {hit.memory_id for hit in hits}, where.now)
-    relevance = _own(hits, cosines, ranking.weights)
-    if ranking.weights.neighbour or ranking.weights.document:
-        hits = _with_context(index, where, ranking.weights, hits, relevance, memories)
-    _add_fields(index, query, where, ranking.weights, hits, relevance)
+    hits, relevance = _relevant(index, query, where, weights, hits, cosines, memories)
     newer = successors(index, where, {hit.memory_id for hit in hits})
     old = [hit for hit in hits if hit.memory_id in newer]
     if newer:
         hits = _current(index, where, newer, hits, relevance, memories)
-    best = max((relevance[hit.chunk_id].total for hit in hits), default=0.0) or 1.0
-    least = MATCH_SHARE * max((relevance[hit.chunk_id].own for hit in hits), default=0.0)
+    current = [relevance[hit.chunk_id] for hit in hits]
+    best = max((found.total for found in current), default=0.0) or 1.0
+    least = MATCH_SHARE * max((found.own for found in current), default=0.0)
+    cosine_of = (cosines or {}).get
     scored = []
     for hit in (*hits, *old):
-        found = relevance[hit.chunk_id]
-        path, importance, days, _ = memories[hit.memory_id]
+        chunk_id, _, memory_id, ordinal = hit
+        found = relevance[chunk_id]
+        path, importance, days, _, _ = memories[memory_id]
         share = found.total / best
         matches = found.own >= least
-        value = scoring.score(
-            ranking.strategy, share, importance, days, ranking.weights, matches=matches
-        )
+        value = scoring.score(ranking.strategy, share, importance, days, weights, matches=matches)
         fixed = scoring.order(ranking.strategy, importance, days) if matches else 0.0
-        cosine = cosines.get(hit.chunk_id) if cosines else None
+        cosine = cosine_of(chunk_id)
         scored.append(
-            Scored(-value, path, hit.ordinal, hit, cosine, found, share, importance, days, fixed)
+            Scored(-value, path, ordinal, hit, cosine, found, share, importance, days, fixed)
         )
     scored.sort()
     return (trail or Trail()).gave_way(scored, newer) if newer else scored
 
 
-def _own(
-    hits: Sequence[TextHit], cosines: Mapping[int, float] | None, weights: Weights
-) -> dict[int, Relevance]:
-    """What speaks for each passage itself, by chunk id."""
-    if cosines is None:  # without vectors text alone decides
-        best = max((hit.score for hit in hits), default=0.0) or 1.0
-        return {hit.chunk_id: Relevance(max(0.0, hit.score) / best) for hit in hits}
-    evidence = [Evidence(hit.score or None, cosines.get(hit.chunk_id)) for hit in hits]
-    scale = Scale.of(evidence)
-    return {
-        hit.chunk_id: Relevance(
-            weights.text * scoring.by_text(item, scale),
-            weights.meaning * scoring.by_meaning(item, scale),
-        )
-        for hit, item in zip(hits, evidence, strict=True)
-    }
-
-
-def _with_context(
+def _relevant(
     index: Index,
+    query: Query,
     where: Filter,
     weights: Weights,
     hits: list[TextHit],
-    relevance: dict[int, Relevance],
+    cosines: Mapping[int, float] | None,
     memories: dict[int, Standing],
-) -> list[TextHit]:
-    """Give each what stands around it; what stands beside the best comes in."""
-    documents = {memory_id: known.document for memory_id, known in memories.items()}
-    own = {chunk_id: found.own for chunk_id, found in relevance.items()}
-    names = {memory_id: known.path for memory_id, known in memories.items()}
-    around = Surroundings(index, hits, own, documents, names)
-    beside = index.at(around.beside(), where)
-    more = {hit.memory_id for hit in beside} - memories.keys()
-    memories.update(_memories(index, more, where.now))
-    documents.update((memory_id, memories[memory_id].document) for memory_id in more)
-    for hit in (*hits, *beside):
-        neighbours, document = around.of(hit)
-        found = relevance.get(hit.chunk_id, Relevance())
-        relevance[hit.chunk_id] = Relevance(
-            found.text, found.meaning, weights.neighbour * neighbours, weights.document * document
+) -> tuple[list[TextHit], dict[int, Relevance]]:
+    """What speaks for each passage, by chunk id; with the passages that stand beside the best."""
+    scale = Scale.of((hit.score for hit in hits), (cosines or {}).values())
+    if cosines is None:  # without vectors text alone decides
+        texts = [scale.by_text(hit.score) for hit in hits]
+        meanings = [0.0] * len(hits)
+    else:
+        texts = [weights.text * scale.by_text(hit.score) for hit in hits]
+        meanings = [weights.meaning * scale.by_meaning(cosines.get(hit.chunk_id)) for hit in hits]
+    around: Iterable[tuple[float, float]] = repeat((0.0, 0.0))
+    if weights.neighbour or weights.document:
+        surroundings = Surroundings(index, hits, list(map(add, texts, meanings)), memories)
+        beside = index.at(surroundings.beside(), where)
+        more = {hit.memory_id for hit in beside} - memories.keys()
+        memories.update(_memories(index, more, where.now))
+        hits = hits + beside
+        texts += [0.0] * len(beside)
+        meanings += [0.0] * len(beside)
+        around = surroundings.of(hits)
+    named = _fields(index, query, where, weights, {hit.memory_id for hit in hits})
+    relevance = {
+        hit.chunk_id: Relevance(
+            text,
+            meaning,
+            weights.neighbour * neighbours,
+            weights.document * document,
+            named.get(hit.memory_id, 0.0),
         )
-    return hits + beside
+        for hit, text, meaning, (neighbours, document) in zip(
+            hits, texts, meanings, around, strict=False
+        )
+    }
+    return hits, relevance
 
 
 def _current(
@@ -211,30 +201,21 @@ def _total(relevance: Relevance) -> float:
     return relevance.total
 
 
-def _add_fields(
-    index: Index,
-    query: Query,
-    where: Filter,
-    weights: Weights,
-    hits: Sequence[TextHit],
-    relevance: dict[int, Relevance],
-) -> None:
-    """Give a bonus where the question names exactly one known value of a field that a memory has:
-    of two it tells neither."""
+def _fields(
+    index: Index, query: Query, where: Filter, weights: Weights, memory_ids: Collection[int]
+) -> dict[int, float]:
+    """A bonus, by memory id, where the question names exactly one known value of a field that a
+    memory has: of two it tells neither."""
     if not weights.field:
-        return
+        return {}
     named: dict[str, list[str]] = {}
     for name, value in index.fields_named(query.names(), where.access()):
         named.setdefault(name, []).append(value)
     fields = [(name, values[0]) for name, values in named.items() if len(values) == 1]
     if not fields:
-        return
-    having = index.having(fields, sorted({hit.memory_id for hit in hits}))
-    for hit in hits:
-        count = having.get(hit.memory_id)
-        if count:
-            found = relevance[hit.chunk_id]
-            relevance[hit.chunk_id] = found._replace(field=weights.field * count / len(fields))
+        return {}
+    having = index.having(fields, sorted(memory_ids))
+    return {memory_id: weights.field * count / len(fields) for memory_id, count in having.items()}
 
 
 def standing(
@@ -285,9 +266,7 @@ def _memories(index: Index, memory_ids: set[int], now: float) -> dict[int, Stand
     if len(known) + len(missing) > _MOST_KEPT:
         known, missing = {}, list(memory_ids)  # of this question alone
     for memory_id, facts in index.facts(missing).items():
-        days = scoring.age_days(facts.changed, now)
-        document = document_of(memory_id, facts)
-        known[memory_id] = Standing(facts.path, facts.importance, days, document)
+        known[memory_id] = Standing.of(memory_id, facts, now)
     return {memory_id: known[memory_id] for memory_id in memory_ids}
 
 
@@ -362,6 +341,6 @@ def opening(index: Index, memories: list[tuple[float, int]], where: Filter) -> l
     for value, memory_id in memories:
         hit = first.get(memory_id)
         if hit:
-            path, importance, days, _ = known[memory_id]
+            path, importance, days, _, _ = known[memory_id]
             found.append(Scored(-value, path, 0, hit, None, Relevance(), 1.0, importance, days))
     return found

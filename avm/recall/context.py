@@ -8,13 +8,13 @@ avm/index/surroundings.py says what an episode is.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from avm.base import paths
 from avm.index.fulltext import TextHit
 from avm.index.index import Facts, Index
-from avm.recall.scoring import day_of
+from avm.recall.scoring import age_days, day_of
 
 #: A file, by the id of its memory, or an episode: (folder with its /, day).
 Document = int | tuple[str, int]
@@ -29,19 +29,24 @@ _MOST_EPISODES = 1_000
 REACH = ((1, 1.0), (2, 1 / 3))
 
 
-def document_of(memory_id: int, facts: Facts) -> Document:
-    """The file or episode that a memory is in."""
-    if facts.passages > 1 or facts.created is None:
-        return memory_id
-    folder = paths.parent(facts.path)
-    return f"{folder}/" if folder else "", day_of(facts.created)
+class Standing(NamedTuple):
+    """What ranking knows of a memory; `days`: since it changed."""
 
+    path: str
+    importance: float | None
+    days: int
+    passages: int
+    document: Document
 
-class Around(NamedTuple):
-    """What speaks for others: for the neighbours, nearer ones more, and for the best around."""
-
-    neighbours: float
-    document: float
+    @classmethod
+    def of(cls, memory_id: int, facts: Facts, now: float) -> Standing:
+        """What is known of it at `now`."""
+        document: Document = memory_id
+        if facts.passages == 1 and facts.created is not None:
+            folder = paths.parent(facts.path)
+            document = f"{folder}/" if folder else "", day_of(facts.created)
+        days = age_days(facts.changed, now)
+        return cls(facts.path, facts.importance, days, facts.passages, document)
 
 
 class _Episode(NamedTuple):
@@ -51,6 +56,10 @@ class _Episode(NamedTuple):
     places: dict[int, int]
 
 
+#: Stands for a file, whose passages know their places.
+_FILE = _Episode([], {})
+
+
 class Surroundings:
     """What stands around the candidates of one question. Use it in the question's snapshot."""
 
@@ -58,92 +67,84 @@ class Surroundings:
         self,
         index: Index,
         hits: Sequence[TextHit],
-        own: Mapping[int, float],
-        documents: Mapping[int, Document],
-        names: Mapping[int, str],
+        own: Sequence[float],
+        memories: Mapping[int, Standing],
     ) -> None:
-        """`own`: what speaks for each candidate itself, by chunk id; `documents` by memory id,
-        also for what is asked of later; `names` are the candidates' paths by memory id."""
+        """`own`: what speaks for each candidate itself; `memories` by id, also those of what is
+        asked of later."""
         self._index = index
-        self._hits = hits
-        self._own = own
-        self._documents = documents
-        self._names = names
+        self._memories = memories
         self._best: dict[Document, float] = {}
-        for hit in hits:
-            document, value = documents[hit.memory_id], own[hit.chunk_id]
+        first: dict[Document, str] = {}
+        for hit, value in zip(hits, own, strict=True):
+            path, _, _, _, document = memories[hit.memory_id]
             if value > self._best.get(document, -1.0):
                 self._best[document] = value
-        first: dict[Document, str] = {}
-        for hit in hits:
-            name, document = names[hit.memory_id], documents[hit.memory_id]
-            first[document] = min(name, first.get(document, name))
+            if path < first.setdefault(document, path):
+                first[document] = path
         ordered = ((-value, first[document], document) for document, value in self._best.items())
         near = heapq.nsmallest(_NEAR_DOCUMENTS, ordered)
-        episodes: dict[Document, _Episode] = index.kept("episodes", dict)
-        if len(episodes) > _MOST_EPISODES:
-            episodes.clear()
-        #: Those that are near; one of nobody for a file.
-        self._episodes: dict[Document, _Episode] = {}
-        for _, _, document in near:
-            known = episodes.get(document)
-            if known is None:
-                known = episodes[document] = self._episode(document)
-            self._episodes[document] = known
-        self._at = {
-            (documents[hit.memory_id], place): own[hit.chunk_id]
-            for hit in hits
-            if (place := self._place_of(hit)) is not None
-        }
+        self._episodes = {document: self._episode(document) for _, _, document in near}
+        #: What speaks for the candidates of near documents, by their places.
+        self._at: dict[Document, dict[int, float]] = {document: {} for document in self._episodes}
+        #: (-own, path, place) of the candidates there, for the best of which others are looked for.
+        self._placed: list[tuple[float, str, int, Document]] = []
+        for hit, value in zip(hits, own, strict=True):
+            path, _, _, _, document = memories[hit.memory_id]
+            place = self._place_of(hit, document)
+            if place is not None:
+                self._at[document][place] = value
+                self._placed.append((-value, path, place, document))
 
     def beside(self) -> list[tuple[int, int]]:
-        """(memory id, ordinal) of what stands beside the best candidates and is none itself. The
-        last passage of a file has such a next one too, which does not exist."""
-        ranked = sorted(
-            (-self._own[hit.chunk_id], self._names[hit.memory_id], hit.ordinal, hit)
-            for hit in self._hits
-        )
+        """(memory id, ordinal) of what stands beside the best candidates and is none itself."""
         found: dict[tuple[int, int], None] = {}
-        for *_, hit in ranked[:_NEAR_PASSAGES]:
-            place = self._place_of(hit)
-            if place is None:
-                continue
-            document = self._documents[hit.memory_id]
+        for _, _, place, document in sorted(self._placed)[:_NEAR_PASSAGES]:
+            at = self._at[document]
             for distance, _ in REACH:
                 for there in (place - distance, place + distance):
-                    if (document, there) not in self._at:
+                    if there >= 0 and there not in at:
                         found.update(dict.fromkeys(self._passage(document, there)))
         return list(found)
 
-    def of(self, hit: TextHit) -> Around:
-        """What stands around a candidate, or around one of `beside`."""
-        document = self._documents[hit.memory_id]
-        best = self._best.get(document, 0.0)
-        place = self._place_of(hit)
-        if place is None:
-            return Around(0.0, best)
-        at, near = self._at, 0.0
-        for distance, share in REACH:
-            before = at.get((document, place - distance), 0.0)
-            near += share * (before + at.get((document, place + distance), 0.0))
-        return Around(near, best)
+    def of(self, hits: Iterable[TextHit]) -> Iterator[tuple[float, float]]:
+        """What speaks for others around each of these candidates, or of `beside`: for its
+        neighbours, nearer ones more, and for the best of its document."""
+        for hit in hits:
+            document = self._memories[hit.memory_id].document
+            best = self._best.get(document, 0.0)
+            near = 0.0
+            place = self._place_of(hit, document)
+            if place is not None:
+                at = self._at[document].get
+                for distance, share in REACH:
+                    near += share * (at(place - distance, 0.0) + at(place + distance, 0.0))
+            yield near, best
 
     def _episode(self, document: Document) -> _Episode:
-        members = self._index.episode(*document) if isinstance(document, tuple) else []
-        return _Episode(members, {memory_id: place for place, memory_id in enumerate(members)})
+        """The episode, kept until the index changes."""
+        if not isinstance(document, tuple):
+            return _FILE
+        episodes: dict[Document, _Episode] = self._index.kept("episodes", dict)
+        known = episodes.get(document)
+        if known is None:
+            if len(episodes) >= _MOST_EPISODES:
+                episodes.clear()
+            members = self._index.episode(*document)
+            places = {memory_id: place for place, memory_id in enumerate(members)}
+            known = episodes[document] = _Episode(members, places)
+        return known
 
-    def _place_of(self, hit: TextHit) -> int | None:
-        """Where a passage stands in its file or episode; None if that is not looked at."""
-        document = self._documents[hit.memory_id]
+    def _place_of(self, hit: TextHit, document: Document) -> int | None:
+        """Where a passage stands in its file or episode; None if nothing is looked for there."""
         episode = self._episodes.get(document)
-        if episode is None:
-            return None
-        return episode.places.get(hit.memory_id) if isinstance(document, tuple) else hit.ordinal
+        if episode is _FILE:
+            return hit.ordinal
+        return episode.places.get(hit.memory_id) if episode else None
 
     def _passage(self, document: Document, place: int) -> list[tuple[int, int]]:
         """(memory id, ordinal) at a place in a near document, as a list of at most one."""
-        if place < 0:
-            return []
-        if not isinstance(document, tuple):
-            return [(document, place)]
-        return [(memory_id, 0) for memory_id in self._episodes[document].members[place : place + 1]]
+        if isinstance(document, tuple):
+            members = self._episodes[document].members[place : place + 1]
+            return [(memory_id, 0) for memory_id in members]
+        return [(document, place)] if place < self._memories[document].passages else []

@@ -16,7 +16,7 @@ from avm.recall.candidates import Candidate, Scored, best_of_each, load
 from avm.recall.fates import Fate, Kind
 from avm.recall.packing import Packed
 from avm.recall.query import Query
-from avm.recall.scoring import Evidence, Scale, Weights
+from avm.recall.scoring import Scale, Weights
 from avm.recall.trail import Trail
 
 
@@ -187,8 +187,9 @@ class Scales(NamedTuple):
     @classmethod
     def of(cls, weights: Weights, found: Sequence[Scored], trail: Trail, *, raw: bool) -> Scales:
         """Those of one question; `raw` for the owner."""
-        evidence = [Evidence(item.text, item.cosine) for item in (*found, *trail.superseded)]
-        return cls(weights, Scale.of(evidence), raw)
+        everything = (*found, *trail.superseded)
+        cosines = [item.cosine for item in everything if item.cosine is not None]
+        return cls(weights, Scale.of((item.hit.score for item in everything), cosines), raw)
 
 
 def hit(item: Judged, scales: Scales, *, asked: bool) -> ExplainedHit:
@@ -196,7 +197,6 @@ def hit(item: Judged, scales: Scales, *, asked: bool) -> ExplainedHit:
     memory, passage, scored = item.candidate
     weights, found = scales.weights, scored.relevance
     bm25, importance = scored.text, scored.importance
-    text = scoring.by_text(Evidence(bm25, None), scales.scale)
     recency = scoring.recency_factor(scored.days, weights.recency, weights.half_life_days)
     fate = item.fate
     return ExplainedHit(
@@ -205,7 +205,7 @@ def hit(item: Judged, scales: Scales, *, asked: bool) -> ExplainedHit:
         rank=item.rank,
         score=round(scored.score % scoring.PINNED, 6),
         relevance=round(scored.share, 6) if found.total or not asked else None,
-        text=None if bm25 is None else round(text, 6),
+        text=None if bm25 is None else round(scales.scale.by_text(bm25), 6),
         bm25=None if bm25 is None or not scales.raw else round(bm25, 6),
         cosine=None if scored.cosine is None else round(scored.cosine, 6),
         neighbours=round(found.neighbours, 6),

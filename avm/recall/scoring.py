@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -74,45 +74,30 @@ class Weights(NamedTuple):
         return cls._make((*shares, days))
 
 
-class Evidence(NamedTuple):
-    """What speaks for a passage: BM25 (larger is better) and cosine, None where it has none."""
-
-    text: float | None
-    cosine: float | None
-
-
 class Scale(NamedTuple):
-    """The range of the evidence among the candidates of one query."""
+    """The range of the evidence among the candidates of one query: BM25, larger is better, and
+    cosines."""
 
     best_text: float
     low_cosine: float
     high_cosine: float
 
     @classmethod
-    def of(cls, evidence: Iterable[Evidence]) -> Scale:
+    def of(cls, texts: Iterable[float], cosines: Collection[float]) -> Scale:
         """The range over all candidates."""
-        texts, cosines = [0.0], []
-        for text, cosine in evidence:
-            if text is not None:
-                texts.append(text)
-            if cosine is not None:
-                cosines.append(cosine)
-        return cls(max(texts), min(cosines, default=0.0), max(cosines, default=0.0))
+        best = max(texts, default=0.0)
+        return cls(max(0.0, best), min(cosines, default=0.0), max(cosines, default=0.0))
 
+    def by_text(self, text: float) -> float:
+        """0–1: BM25 over the best BM25."""
+        return max(0.0, text) / self.best_text if self.best_text else 0.0
 
-def by_text(evidence: Evidence, scale: Scale) -> float:
-    """0–1: BM25 over the best BM25."""
-    if evidence.text is None or scale.best_text <= 0:
-        return 0.0
-    return max(0.0, evidence.text) / scale.best_text
-
-
-def by_meaning(evidence: Evidence, scale: Scale) -> float:
-    """0–1: the cosine, scaled from the least to the greatest among the candidates."""
-    if evidence.cosine is None:
-        return 0.0
-    span = scale.high_cosine - scale.low_cosine
-    return (evidence.cosine - scale.low_cosine) / span if span > 0 else 1.0
+    def by_meaning(self, cosine: float | None) -> float:
+        """0–1: the cosine from the least to the greatest among the candidates; 0 for none."""
+        if cosine is None:
+            return 0.0
+        span = self.high_cosine - self.low_cosine
+        return (cosine - self.low_cosine) / span if span > 0 else 1.0
 
 
 class Relevance(NamedTuple):

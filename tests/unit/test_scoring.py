@@ -11,13 +11,10 @@ from hypothesis import strategies as st
 from avm.base.config import Config
 from avm.base.errors import UsageError
 from avm.recall.scoring import (
-    Evidence,
     Scale,
     ScoringStrategy,
     Weights,
     age_days,
-    by_meaning,
-    by_text,
     importance_factor,
     recency_factor,
 )
@@ -67,12 +64,12 @@ def test_strategies_order_matches_by_their_property() -> None:
         assert score(strategy, 0.4, 0.0, 5_000) > hardly > 0
 
 
-@given(st.lists(st.builds(Evidence, st.floats(0, 50) | st.none(), st.floats(-1, 1) | st.none())))
-def test_what_speaks_for_a_passage_is_a_share(found: list[Evidence]) -> None:
-    scale = Scale.of(found)
-    for evidence in found:
-        assert 0 <= by_text(evidence, scale) <= 1
-        assert 0 <= by_meaning(evidence, scale) <= 1 + 1e-9
+@given(st.lists(st.floats(-1, 50)), st.lists(st.floats(-1, 1)))
+def test_what_speaks_for_a_passage_is_a_share(texts: list[float], cosines: list[float]) -> None:
+    scale = Scale.of(texts, cosines)
+    assert all(0 <= scale.by_text(text) <= 1 for text in [*texts, 0.0])
+    assert all(0 <= scale.by_meaning(cosine) <= 1 + 1e-9 for cosine in cosines)
+    assert scale.by_meaning(None) == 0
 
 
 def test_ages_are_whole_days_and_the_future_is_today() -> None:
