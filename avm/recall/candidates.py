@@ -106,22 +106,27 @@ def find(
     old = [hit for hit in hits if hit.memory_id in newer]
     if newer:
         hits = _current(index, where, newer, hits, relevance, memories)
-    current = [relevance[hit.chunk_id] for hit in hits]
-    best = max((found.total for found in current), default=0.0) or 1.0
-    least = MATCH_SHARE * max((found.own for found in current), default=0.0)
+    everything = [*hits, *old]
+    found = [relevance[hit.chunk_id] for hit in everything]
+    totals = [one.total for one in found]
+    best = max(totals[: len(hits)], default=0.0) or 1.0
+    # Asked of every candidate only where it counts.
+    ordered = ranking.strategy in scoring.ORDERED
+    least = MATCH_SHARE * max((one.own for one in found[: len(hits)]), default=0.0)
     cosine_of = (cosines or {}).get
+    matches, fixed = True, 0.0
     scored = []
-    for hit in (*hits, *old):
+    for hit, one, total in zip(everything, found, totals, strict=True):
         chunk_id, _, memory_id, ordinal = hit
-        found = relevance[chunk_id]
         path, importance, days, _, _ = memories[memory_id]
-        share = found.total / best
-        matches = found.own >= least
+        share = total / best
+        if ordered:
+            matches = one.own >= least
+            fixed = scoring.order(ranking.strategy, importance, days) if matches else 0.0
         value = scoring.score(ranking.strategy, share, importance, days, weights, matches=matches)
-        fixed = scoring.order(ranking.strategy, importance, days) if matches else 0.0
         cosine = cosine_of(chunk_id)
         scored.append(
-            Scored(-value, path, ordinal, hit, cosine, found, share, importance, days, fixed)
+            Scored(-value, path, ordinal, hit, cosine, one, share, importance, days, fixed)
         )
     scored.sort()
     return (trail or Trail()).gave_way(scored, newer) if newer else scored

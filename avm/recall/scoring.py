@@ -52,6 +52,12 @@ class ScoringStrategy(enum.Enum):
             raise UsageError(f"strategy {value!r}: use one of {names}") from None
 
 
+# Looking one up in the enumeration takes as long as a score does.
+_RELEVANCE, _BALANCED = ScoringStrategy.RELEVANCE, ScoringStrategy.BALANCED
+#: The strategies that order what matches by a property, and by relevance only where it is the same.
+ORDERED = (ScoringStrategy.RECENCY, ScoringStrategy.IMPORTANCE)
+
+
 class Weights(NamedTuple):
     """What each part counts. All are settings, `recall.<name>`; docs/recall.md has what each part
     gains and how the defaults were found."""
@@ -170,10 +176,10 @@ def score(
     order what `matches` by that property; relevance breaks ties, and what hardly matches comes
     after.
     """
-    if strategy is ScoringStrategy.RELEVANCE:
+    if strategy is _RELEVANCE:
         return round(relevance, 6)
     value = relevance * weight(importance, days, weights)
-    if strategy is ScoringStrategy.BALANCED:
+    if strategy is _BALANCED:
         return round(value, 6)
     if not matches:
         return round(value * 0.1, 6)
