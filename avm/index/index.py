@@ -31,7 +31,7 @@ _MEMORY_COLUMNS = (
     "m.id, m.path, m.title, m.importance, m.changed, m.ends, m.pinned, m.agent, m.size, m.passages"
 )
 
-_PASSAGE_COLUMNS = "c.id, c.memory_id, c.ordinal, c.first_line, c.last_line, c.text"
+_PASSAGE_COLUMNS = "c.id, c.memory_id, c.ordinal, c.first_line, c.last_line, c.text, c.parts <> ''"
 _PASSAGE_WIDTH = _PASSAGE_COLUMNS.count(",") + 1
 #: More pinned memories than this fit into no budget.
 _MOST_PINNED = 200
@@ -59,7 +59,8 @@ class MemoryRow(NamedTuple):
 
 
 class PassageRow(NamedTuple):
-    """A passage with its place; lines are counted in the file, from 1."""
+    """A passage with its place; lines are counted in the file, from 1. `mixed`: whether any word
+    in it is found by its parts (words.py), 0 or 1."""
 
     id: int
     memory_id: int
@@ -67,6 +68,7 @@ class PassageRow(NamedTuple):
     first_line: int
     last_line: int
     text: str
+    mixed: int
 
 
 class Facts(NamedTuple):

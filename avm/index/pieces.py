@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from avm.index.words import cjk_column, parts_column
 
@@ -16,8 +17,31 @@ _TABLE = (
 _K1, _B = 1.2, 0.75
 
 
-def ranked(weights: Mapping[str, float], pieces: Sequence[str]) -> list[float]:
-    """What the words of each piece say for it, larger is better.
+class _Table(threading.local):
+    """The table, one a thread: a new one takes as long as filling it."""
+
+    def __init__(self) -> None:
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.connection.execute(_TABLE)
+
+    @contextlib.contextmanager
+    def filled(self, pieces: Iterable[tuple[int, str, str, str]]) -> Iterator[sqlite3.Connection]:
+        """The table with these rows for a while."""
+        self.connection.execute("BEGIN")
+        try:
+            insert = "INSERT INTO piece (rowid, text, cjk, parts) VALUES (?, ?, ?, ?)"
+            self.connection.executemany(insert, pieces)
+            yield self.connection
+        finally:
+            self.connection.execute("ROLLBACK")
+
+
+_table = _Table()
+
+
+def ranked(weights: Mapping[str, float], pieces: Sequence[tuple[str, bool]]) -> list[float]:
+    """What the words of each piece, (text, whether its passage has parts of identifiers), say for
+    it, larger is better.
 
     `weights`: how telling each word is, its IDF in the index, by FTS5 expression. It is BM25 where
     each word counts once: Σ IDF · (k1 + 1) / (1 + k1 · (1 − b + b · length / mean length)), lengths
@@ -26,20 +50,17 @@ def ranked(weights: Mapping[str, float], pieces: Sequence[str]) -> list[float]:
     scores = [0.0] * len(pieces)
     if not weights or not pieces:
         return scores
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as table:
-        table.execute(_TABLE)
-        table.execute("BEGIN")
-        table.executemany(
-            "INSERT INTO piece (rowid, text, cjk, parts) VALUES (?, ?, ?, ?)",
-            ((n, text, cjk_column(text), parts_column(text)) for n, text in enumerate(pieces)),
-        )
+    rows = (
+        (n, text, cjk_column(text), parts_column(text) if mixed else "")
+        for n, (text, mixed) in enumerate(pieces)
+    )
+    with _table.filled(rows) as table:
         for expression, weight in weights.items():
-            for (number,) in table.execute(
-                "SELECT rowid FROM piece WHERE piece MATCH ?", (expression,)
-            ):
+            query = "SELECT rowid FROM piece WHERE piece MATCH ?"
+            for (number,) in table.execute(query, (expression,)):
                 scores[number] += weight
-    mean = sum(map(len, pieces)) / len(pieces)
+    mean = sum(len(text) for text, _ in pieces) / len(pieces)
     return [
         score and score * (_K1 + 1) / (1 + _K1 * (1 - _B + _B * len(text) / mean))
-        for score, text in zip(scores, pieces, strict=True)
+        for score, (text, _) in zip(scores, pieces, strict=True)
     ]

@@ -21,6 +21,7 @@ import os
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from avm.base import paths
@@ -63,8 +64,10 @@ class Markdown:
         above = day if days else f"{group[1]} {day}"
         files = days.get(day)
         item = _item("" if files and name in files else name, piece._replace(whole=False))
-        cost = self._count(item) + (0 if files else self._count(f"{above}\n"))
-        fence = max(self._fence, _fence_of(item))
+        cost = sum(map(self._count, item)) + (0 if files else self._count(f"{above}\n"))
+        fence = max(self._fence, _fence_of(piece.text))
+        if fence == self._fence:
+            return cost
         return cost + 2 * (self._count("`" * fence + "\n") - self._count("`" * self._fence + "\n"))
 
     def add(self, piece: Piece) -> None:
@@ -89,18 +92,15 @@ class Markdown:
     def body(self) -> Body:
         """The text below the header."""
         root = _common([folder for _, folder in self._groups])
-        parts = [
-            part
-            for (_, folder), days in self._groups.items()
-            for part in _lines(folder.removeprefix(root) or "./", days)
-        ]
+        folders = [folder.removeprefix(root) or "./" for _, folder in self._groups]
+        parts = list(chain.from_iterable(map(_lines, folders, self._groups.values())))
         fence = "`" * max(map(_fence_of, parts), default=_LEAST_FENCE) + "\n"
         parts = [fence, *parts, fence]
+        text = "".join(parts)
         # Between parts there is a seam (tokens.py), unless a folder's name begins with a blank.
-        if any(part[:1].isspace() for part in parts):
-            text = "".join(parts)
+        if any(folder[0].isspace() for folder in folders):
             return Body(text, self._count(text), root)
-        return Body("".join(parts), sum(map(self._count, parts)), root)
+        return Body(text, sum(map(self._count, parts)), root)
 
 
 class Plain:
@@ -136,16 +136,16 @@ class Plain:
 
 def _place(piece: Piece) -> tuple[tuple[bool, str], str, str]:
     """((not pinned, folder), day of change, name), the names as they are shown."""
-    path = piece.path
-    folder = paths.parent(path)
-    name = path[len(folder) + 1 :] if folder else path
-    group = -piece.score_below_zero < PINNED, _shown(f"{folder}/" if folder else "./")
-    return group, _day(piece.memory.changed), _quoted(_shown(name))
+    folder, name, day = _shown_place(piece.path, piece.memory.changed)
+    return (-piece.score_below_zero < PINNED, folder), day, name
 
 
 @lru_cache(1024)
-def _day(changed: float) -> str:
-    return instant_of(changed).date().isoformat()
+def _shown_place(path: str, changed: float) -> tuple[str, str, str]:
+    folder = paths.parent(path)
+    name = path[len(folder) + 1 :] if folder else path
+    shown = _shown(f"{folder}/" if folder else "./")
+    return shown, _quoted(_shown(name)), instant_of(changed).date().isoformat()
 
 
 def _shown(name: str) -> str:
@@ -160,7 +160,9 @@ def _quoted(name: str) -> str:
 
 def _fence_of(text: str) -> int:
     """How many backticks a fence around a text needs."""
-    return max((len(run) + 1 for run in _TICKS.findall(text)), default=_LEAST_FENCE)
+    if "```" not in text:
+        return _LEAST_FENCE
+    return max(len(run) + 1 for run in _TICKS.findall(text))
 
 
 def _common(folders: list[str]) -> str:
@@ -172,7 +174,7 @@ def _common(folders: list[str]) -> str:
 
 
 def _lines(folder: str, days: dict[str, dict[str, list[Piece]]]) -> list[str]:
-    """What there is in a folder."""
+    """What there is in a folder, cut at seams."""
     alone = [found for files in days.values() for found in files.values()]
     if len(alone) == 1:
         return _of_one_file(folder.removeprefix("./"), alone[0])
@@ -181,7 +183,7 @@ def _lines(folder: str, days: dict[str, dict[str, list[Piece]]]) -> list[str]:
         parts.append(f"{day}\n" if parts else f"{folder} {day}\n")
         for name, found in files.items():
             for number, piece in enumerate(_joined(found)):
-                parts.append(_item("" if number else name, piece))
+                parts += _item("" if number else name, piece)
     return parts
 
 
@@ -190,7 +192,8 @@ def _of_one_file(folder: str, found: list[Piece]) -> list[str]:
     _, day, name = _place(found[0])
     pieces = _joined(found)
     if len(pieces) > 1:
-        return [f"{folder}{name} {day}\n", *(_item("", piece) for piece in pieces)]
+        items = chain.from_iterable(_item("", piece) for piece in pieces)
+        return [f"{folder}{name} {day}\n", *items]
     first, *others = _indented(pieces[0].text)
     return [f"{folder}{name}{_span(pieces[0])} {day}\n", f"- {first.lstrip()}{''.join(others)}"]
 
@@ -206,13 +209,14 @@ def _indented(text: str) -> list[str]:
     return [f"  {line.rstrip()}\n" if line.strip() else "\n" for line in lines]
 
 
-def _item(name: str, piece: Piece) -> str:
+def _item(name: str, piece: Piece) -> list[str]:
+    """A piece, cut where its text begins if there is a seam: its text is mostly counted already."""
     # A file among others that is there whole needs no lines.
     place = name if name and piece.whole else f"{name}{_span(piece)}"
     lines = _indented(piece.text)
-    if len(lines) == 1:
-        return f"- {place} {lines[0].lstrip()}"
-    return f"- {place}\n{''.join(lines)}"
+    text = f" {lines[0].lstrip()}" if len(lines) == 1 else f"\n{''.join(lines)}"
+    head = f"- {place}"
+    return [head, text] if head[-1].isalnum() and head.isascii() else [head + text]
 
 
 def _joined(found: list[Piece]) -> list[Piece]:

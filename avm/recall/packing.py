@@ -115,7 +115,8 @@ class _Packing:
             if not words:
                 self._empty.add(piece.path)
                 continue
-            same = self._said_by(words)
+            own = frozenset(_WORD.findall(words))
+            same = self._said_by(words, own)
             if same in self._chosen:
                 self._take_the_newer(same, piece)
                 continue
@@ -131,7 +132,6 @@ class _Packing:
                 continue
             self._take(words, piece, cost)
             self._room, self._reserve = self._room - self._reserve, 0
-            own = frozenset(_WORD.findall(words))
             self._words.setdefault(len(own), []).append((own, words))
             exact = False
         while self._chosen:
@@ -162,11 +162,10 @@ class _Packing:
         stays = newer or other
         self._take(words, stays, self._cost(stays) if newer else self._costs[words])
 
-    def _said_by(self, words: str) -> str:
+    def _said_by(self, words: str, own: frozenset[str]) -> str:
         """What a chosen piece says that is nearly the same; `words` if there is none."""
         if words in self._chosen:
             return words
-        own = frozenset(_WORD.findall(words))
         size = len(own)
         # Most are told apart by how many words they have and share, which costs far less.
         for number in range(math.ceil(size * _SHARED_WORDS), int(size / _SHARED_WORDS) + 1):

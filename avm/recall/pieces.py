@@ -23,6 +23,8 @@ from avm.recall.scoring import Weights
 #: Passages that are taken apart at a time, and compared.
 _BATCH = 48
 
+_FARTHEST = max(far for far, _ in REACH)
+
 #: As in minutes and chats, also in bold.
 _LABEL = re.compile(r"\W{0,3}([^\W\d_](?:[\w .'-]{0,38}\w)?)(?:\*\*)?:(?:\*\*)?\s")
 
@@ -79,7 +81,8 @@ def _taken_apart(
     telling: Mapping[str, float],
     weights: Weights,
 ) -> Iterator[Piece]:
-    found = iter(full_text.ranked(telling, [text for _, spans in several for _, text in spans]))
+    paragraphs_ = [(text, bool(it.passage.mixed)) for it, spans in several for _, text in spans]
+    found = iter(full_text.ranked(telling, paragraphs_))
     texts = [list(islice(found, len(spans))) for _, spans in several]
     best = max(map(max, texts)) or 1.0
     most = max(candidate.scored.relevance.text for candidate, _ in several)
@@ -109,12 +112,11 @@ def _label(text: str) -> str | None:
 
 def _near(own: Sequence[float]) -> list[float]:
     """What speaks for the paragraphs beside each."""
+    edge = [0.0] * _FARTHEST
+    around = [*edge, *own, *edge]
     return [
-        sum(
-            share * sum(own[there] for there in (n - far, n + far) if 0 <= there < len(own))
-            for far, share in REACH
-        )
-        for n in range(len(own))
+        sum(share * (around[n - far] + around[n + far]) for far, share in REACH)
+        for n in range(_FARTHEST, _FARTHEST + len(own))
     ]
 
 
