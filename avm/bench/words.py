@@ -8,7 +8,10 @@ from bisect import bisect
 from collections.abc import Sequence
 from itertools import accumulate
 
-#: What English says most often, in that order, and words of work; made-up words come after.
+from avm.recall.tokens import known_words
+
+#: What English says most often, in that order, and words of work. Then come other real words, which
+#: are stemmed and counted in tokens as real text is, and made-up ones.
 _COMMON = """
 the of and to in a is that for it was on with as be at by this had not are but from or have an
 they which one you were all her she there would their we him been has when who will no more if
@@ -70,7 +73,9 @@ def vocabulary() -> Sequence[str]:
     """Different words, most frequent first; always the same."""
     chance = random.Random("vocabulary")
     onsets, vowels, codas = _ONSETS.split(), _VOWELS.split(), _CODAS.split()
-    found = dict.fromkeys(_COMMON.split())
+    real = known_words()
+    chance.shuffle(real)
+    found = dict.fromkeys([*_COMMON.split(), *real])
     while len(found) < _VOCABULARY:
         # Rare words are longer.
         syllables = (

@@ -72,6 +72,7 @@ _PIECE = re.compile(
 # No piece reaches over a seam, whatever class the untrusted characters turn out to have.
 _SEAM = re.compile(r"(?<=[A-Za-z0-9\x01])(?=\s)|(?<=[\r\n])(?=[^\s/])", re.ASCII)
 
+_WORD = re.compile(rb" [a-z]{3,}")
 SPELLED = tuple(product((False, True), repeat=6))  # which of a stem's spellings are tokens
 _MERGE_LIMIT = 512  # parts; merging takes quadratic time, so longer pieces are left unmerged
 _CACHED_PIECES = 1 << 15
@@ -254,6 +255,11 @@ def _table() -> _Table:
     for token in straddling.split(b"\xff"):
         straddlers[token[:2]] = (*straddlers.get(token[:2], ()), token)
     return _Table(ranks, tokens, straddlers)
+
+
+def known_words() -> list[str]:
+    """The words of three small Latin letters or more that are one token after a blank, by name."""
+    return sorted(token[1:].decode() for token in _table().tokens if _WORD.fullmatch(token))
 
 
 def spell(stem: bytes, spelled: int) -> Iterator[bytes]:
