@@ -179,10 +179,18 @@ class Database:
             return
         with self.watched():
             connection.execute("BEGIN")
+            self._local.noted = {}
             try:
                 yield connection
             finally:
+                self._local.noted = None
                 _end(connection, "COMMIT")
+
+    @property
+    def noted(self) -> dict[str, object] | None:
+        """What to note in that stays true to the end of this thread's snapshot; None outside."""
+        noted: dict[str, object] | None = getattr(self._local, "noted", None)
+        return noted
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:

@@ -252,8 +252,7 @@ class Index:
 
     def kept(self, key: Hashable, make: Callable[[], _Answer]) -> _Answer:
         """What `make` answers, kept until the index changes. Call it in a snapshot."""
-        with self._database.watched():
-            now = state(self._database.connection)
+        now = self._state()
         known, answers = self._kept
         if known != now or len(answers) >= _MOST_KEPT:
             answers = {}
@@ -261,6 +260,16 @@ class Index:
         if key not in answers:
             answers[key] = make()
         return cast(_Answer, answers[key])
+
+    def _state(self) -> State:
+        noted = self._database.noted
+        known = noted.get("state") if noted is not None else None
+        if known is None:
+            with self._database.watched():
+                known = state(self._database.connection)
+            if noted is not None:
+                noted["state"] = known
+        return cast(State, known)
 
     def search(self, words: Words, where: Filter, limit: int) -> list[TextHit]:
         """The passages that best match `words` by BM25."""

@@ -26,7 +26,7 @@ from avm.recall.versions import successors
 
 #: Passages looked at from each source.
 DEPTH = 200
-#: Candidates whose texts are read at a time: an answer seldom needs more.
+#: Candidates whose texts are read first; then twice as many, and so on.
 _BATCH = 16
 _MOST_KEPT = 20_000
 #: What keeps those in order that no score tells apart.
@@ -255,8 +255,9 @@ def best_of_each(found: Iterable[Scored], limit: int) -> list[Scored]:
 
 def load(index: Index, scored: Sequence[Scored]) -> Iterator[Candidate]:
     """The passages with their texts, in order; read as they are taken. Call it in a snapshot."""
-    for start in range(0, len(scored), _BATCH):
-        batch = scored[start : start + _BATCH]
+    start, size = 0, _BATCH
+    while batch := scored[start : start + size]:
+        start, size = start + size, size * 2
         rows = index.passages([item.hit.chunk_id for item in batch])
         for item in batch:
             passage, memory = rows[item.hit.chunk_id]

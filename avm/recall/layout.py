@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
@@ -203,7 +203,8 @@ def _span(piece: Piece) -> str:
     return f"#L{piece.first_line}{last}"
 
 
-def _indented(text: str) -> list[str]:
+@lru_cache(1024)
+def _indented(text: str) -> Sequence[str]:
     """The lines of a text, each with its end, where none looks like one of ours."""
     lines = text.strip("\n").splitlines()
     return [f"  {line.rstrip()}\n" if line.strip() else "\n" for line in lines]
@@ -221,6 +222,8 @@ def _item(name: str, piece: Piece) -> list[str]:
 
 def _joined(found: list[Piece]) -> list[Piece]:
     """The pieces of one file by line, those that follow one another as one."""
+    if len(found) == 1:
+        return found
     joined: list[Piece] = []
     for piece in sorted(found, key=lambda piece: piece.first_line):
         before = joined[-1] if joined else None

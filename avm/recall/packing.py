@@ -24,6 +24,7 @@ _LEAST_TOKENS = 5
 #: Of the words of the longer of two that say nearly the same (similarity.py), the other has more.
 _SHARED_WORDS = 0.85
 _WORD = re.compile(r"\w+")
+_NO_WORD = {code: " " for code in range(128) if not _WORD.match(chr(code))}
 #: Pieces that did not fit, after which no shorter one is looked for.
 _MOST_MISSES = 40
 _LAST_LOOKS = 4
@@ -115,7 +116,7 @@ class _Packing:
             if not words:
                 self._empty.add(piece.path)
                 continue
-            own = frozenset(_WORD.findall(words))
+            own = _words_of(words)
             same = self._said_by(words, own)
             if same in self._chosen:
                 self._take_the_newer(same, piece)
@@ -225,6 +226,12 @@ class _Packing:
             f"{_plural(passages, 'passage')} from {memories} of"
             f" {matching}{where}{twice}, {tokens} tokens, ranked by {self._ranked_by}\n"
         )
+
+
+def _words_of(text: str) -> frozenset[str]:
+    if text.isascii():  # what the expression finds, in a third of the time
+        return frozenset(text.translate(_NO_WORD).split())
+    return frozenset(_WORD.findall(text))
 
 
 def _shortened(piece: Piece, length: int) -> Piece:

@@ -26,6 +26,7 @@ _BATCH = 48
 _FARTHEST = max(far for far, _ in REACH)
 
 #: As in minutes and chats, also in bold.
+_LABEL_CHARS = 50
 _LABEL = re.compile(r"\W{0,3}([^\W\d_](?:[\w .'-]{0,38}\w)?)(?:\*\*)?:(?:\*\*)?\s")
 
 
@@ -65,14 +66,36 @@ def pieces(
                 whole.append(candidate)
         if several:
             apart = _taken_apart(several, query, telling(), weights)
-            yield from sorted([*map(_whole, whole), *apart])
+            yield from map(_piece, sorted([*map(_whole, whole), *apart]))
         else:
-            yield from map(_whole, whole)
+            yield from map(_piece, map(_whole, whole))
 
 
-def _whole(candidate: Candidate) -> Piece:
-    piece = _piece(candidate, 0, candidate.passage.text, candidate.scored.score)
-    return piece._replace(whole=candidate.memory.passages == 1)
+class _Part(NamedTuple):
+    """What a piece is made of, if it is wanted; `line` counts in its passage, from 0."""
+
+    score_below_zero: float
+    path: str
+    first_line: int
+    line: int
+    text: str
+    candidate: Candidate
+    whole: bool
+
+
+def _whole(candidate: Candidate) -> _Part:
+    memory, passage, scored = candidate
+    whole = memory.passages == 1
+    text, first = passage.text, passage.first_line
+    return _Part(-scored.score, memory.path, first, 0, text, candidate, whole)
+
+
+def _piece(part: _Part) -> Piece:
+    score_below_zero, path, first, line, text, (memory, _, scored), whole = part
+    first += line
+    text = text.strip("\n")
+    last = first + text.count("\n")
+    return Piece(score_below_zero, path, first, last, text, memory, scored, whole)
 
 
 def _taken_apart(
@@ -80,7 +103,7 @@ def _taken_apart(
     query: Query,
     telling: Mapping[str, float],
     weights: Weights,
-) -> Iterator[Piece]:
+) -> Iterator[_Part]:
     paragraphs_ = [(text, bool(it.passage.mixed)) for it, spans in several for _, text in spans]
     found = iter(full_text.ranked(telling, paragraphs_))
     texts = [list(islice(found, len(spans))) for _, spans in several]
@@ -88,13 +111,15 @@ def _taken_apart(
     most = max(candidate.scored.relevance.text for candidate, _ in several)
     speaker = _speaker((spans for _, spans in several), query)
     for (candidate, spans), words in zip(several, texts, strict=True):
-        relevance, fixed = candidate.scored.relevance, candidate.scored.fixed
+        scored, path = candidate.scored, candidate.memory.path
+        relevance, fixed = scored.relevance, scored.fixed
         own = [relevance.meaning + most * text / best for text in words]
         for mine, near, (line, text) in zip(own, _near(own), spans, strict=True):
             field = weights.field if speaker and _label(text) == speaker else relevance.field
             value = mine + weights.neighbour * near + relevance.document + field
-            score = fixed + (candidate.scored.score - fixed) * value / relevance.total
-            yield _piece(candidate, line, text, round(score, 6))
+            score = fixed + (scored.score - fixed) * value / relevance.total
+            first = candidate.passage.first_line
+            yield _Part(-round(score, 6), path, first, line, text, candidate, False)
 
 
 def _speaker(parts: Iterable[list[tuple[int, str]]], query: Query) -> str | None:
@@ -106,6 +131,8 @@ def _speaker(parts: Iterable[list[tuple[int, str]]], query: Query) -> str | None
 
 def _label(text: str) -> str | None:
     """Who speaks in a paragraph that begins with `Name:`, case folded."""
+    if ":" not in text[:_LABEL_CHARS]:
+        return None
     found = _LABEL.match(text)
     return found[1].casefold() if found else None
 
@@ -118,10 +145,3 @@ def _near(own: Sequence[float]) -> list[float]:
         sum(share * (around[n - far] + around[n + far]) for far, share in REACH)
         for n in range(_FARTHEST, _FARTHEST + len(own))
     ]
-
-
-def _piece(candidate: Candidate, line: int, text: str, score: float) -> Piece:
-    memory, passage, scored = candidate
-    first = passage.first_line + line
-    text = text.strip("\n")
-    return Piece(-score, memory.path, first, first + text.count("\n"), text, memory, scored)

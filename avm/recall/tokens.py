@@ -120,7 +120,8 @@ class _WordCounts(dict[str, int]):
     """Upper bounds of words, each with the blank before it, by what follows the blank."""
 
     def __missing__(self, word: str) -> int:
-        count = _count_whole(f" {word}")
+        text = f" {word}"
+        count = _count(text, text) if word.isascii() else _count_whole(text)
         if len(word) <= _LONGEST_CACHED:
             if len(self) >= _CACHED_WORDS:
                 self.clear()
