@@ -62,7 +62,7 @@ def pack(ranked: list[bytes]) -> bytes:
     stems = sorted({_stem(token) for token in _chosen(ranked, ranks) if token not in known})
     kept = [_shared(before, stem) for before, stem in pairwise([b"", *stems])]
     spellings = [
-        tokens.SPELLED.index(tuple(spelling in ranks for spelling in tokens.spell(stem, -1)))
+        tokens.SPELLED.index(tuple(spelling in ranks for spelling in tokens.spell(stem)))
         for stem in stems
     ]
     sections = [
@@ -78,7 +78,7 @@ def pack(ranked: list[bytes]) -> bytes:
 def _chosen(ranked: list[bytes], ranks: dict[bytes, int]) -> Iterator[bytes]:
     """The tokens worth knowing; all are tokens, so the choice is one of precision and size."""
     for word in _english_words():
-        for spelling in tokens.spell(word, -1):
+        for spelling in tokens.spell(word):
             if ranks.get(spelling, SIZE) < ENGLISH:
                 yield spelling
     for rank, token in enumerate(ranked):
@@ -102,7 +102,7 @@ def _english_words() -> Iterable[bytes]:
 def _stem(token: bytes) -> bytes:
     """The stem that has `token` among its spellings."""
     stem = token.lower().removeprefix(b" ")
-    return stem if stem and token in tokens.spell(stem, -1) else token
+    return stem if stem and token in tokens.spell(stem) else token
 
 
 def _shared(before: bytes, stem: bytes) -> int:
