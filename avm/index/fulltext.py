@@ -17,6 +17,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from avm.index.parameters import in_parts
 from avm.index.text import Filter, Words
 
 #: Ranking takes some 2 µs a passage.
@@ -158,28 +159,33 @@ def hits(
 ) -> list[TextHit]:
     """The passages of these (id, score) that pass the filter, in no order."""
     wanted = dict(scores)
-    rows = passages_where(connection, f"c.id IN ({_listed(wanted)})", where)
-    return [hit._replace(score=wanted[hit.chunk_id]) for hit in rows]
+    found = passages_where(connection, "c.id IN ({})", list(wanted), where)
+    return [hit._replace(score=wanted[hit.chunk_id]) for hit in found]
 
 
 def openings(
     connection: sqlite3.Connection, memory_ids: Iterable[int], where: Filter
 ) -> list[TextHit]:
     """The first passages of memories that pass the filter, in no order."""
-    return passages_where(
-        connection, f"c.ordinal = 0 AND c.memory_id IN ({_listed(memory_ids)})", where
-    )
+    which = "c.ordinal = 0 AND c.memory_id IN ({})"
+    return passages_where(connection, which, list(memory_ids), where)
 
 
-def passages_where(connection: sqlite3.Connection, which: str, where: Filter) -> list[TextHit]:
-    """The passages `c` that an SQL condition and the filter let through, in no order."""
+def passages_where(
+    connection: sqlite3.Connection, which: str, ids: Sequence[int], where: Filter
+) -> list[TextHit]:
+    """The passages `c` that an SQL condition and the filter let through, in no order; `which` has
+    `{}` for the `ids`."""
     condition, values = where.sql()
-    rows = _plain(connection).execute(
-        "SELECT c.id, 0.0, c.memory_id, c.ordinal FROM chunk AS c CROSS JOIN memory AS m"
-        f" ON m.id = c.memory_id WHERE {which} AND {condition}",
-        values,
-    )
-    return list(map(TextHit._make, rows))
+    found: list[TextHit] = []
+    for part, marks in in_parts(ids):
+        rows = _plain(connection).execute(
+            "SELECT c.id, 0.0, c.memory_id, c.ordinal FROM chunk AS c CROSS JOIN memory AS m"
+            f" ON m.id = c.memory_id WHERE {which.format(marks)} AND {condition}",
+            (*part, *values),
+        )
+        found += map(TextHit._make, rows)
+    return found
 
 
 class _Bounded:
@@ -293,11 +299,14 @@ class _Bounded:
         """The best of these passages; `missing`: how many of the first terms they may lack."""
         if not ids:
             return {}
-        rows = self._connection.execute(
-            "SELECT rowid, -rank FROM chunk_text WHERE chunk_text MATCH ? AND rowid >= ?"
-            f" AND +rowid IN ({_listed(ids)})",
-            (_groups(terms, missing), min(ids)),
-        )
+        expression = _groups(terms, missing)
+        rows: list[sqlite3.Row] = []
+        for part, marks in in_parts(ids):
+            rows += self._connection.execute(
+                "SELECT rowid, -rank FROM chunk_text WHERE chunk_text MATCH ? AND rowid >= ?"
+                f" AND +rowid IN ({marks})",
+                (expression, min(part), *part),
+            )
         best = sorted(((row[1], row[0]) for row in rows), reverse=True)[: self._limit]
         scores = [(id, score) for score, id in best]
         return {hit.chunk_id: hit for hit in hits(self._connection, scores, self._where)}
@@ -330,10 +339,6 @@ def _bounds(connection: sqlite3.Connection) -> tuple[int, int]:
     row = connection.execute("SELECT (SELECT MIN(id) FROM chunk), (SELECT MAX(id) FROM chunk)")
     first, last = row.fetchone()
     return (0, -1) if first is None else (first, last)
-
-
-def _listed(ids: Iterable[int]) -> str:
-    return ", ".join(map(str, map(int, ids)))
 
 
 def _plain(connection: sqlite3.Connection) -> sqlite3.Cursor:

@@ -18,6 +18,8 @@ from avm.index.text import Filter
 _DIGITS = re.compile(r"([0-9]{1,15})")
 #: More memories than this of a day in one folder are an import, and no episode.
 MOST_OF_A_DAY = 500
+#: Bits of a number for the ordinal: more than a file has passages; 39 are left for the memory.
+_ORDINAL_BITS = 24
 
 
 def episode(connection: sqlite3.Connection, folder: str, day: int) -> list[int]:
@@ -45,15 +47,18 @@ def at(
     connection: sqlite3.Connection, places: Collection[tuple[int, int]], where: Filter
 ) -> list[TextHit]:
     """The passages at these places, (memory id, ordinal), that pass the filter, in no order."""
-    if not places:
-        return []
-    listed = ", ".join(f"({int(memory_id)}, {int(ordinal)})" for memory_id, ordinal in places)
-    # (memory_id, ordinal) IN (…) would look at every passage.
-    ids = (
-        f"SELECT there.id FROM (VALUES {listed}) AS wanted CROSS JOIN chunk AS there"
-        " ON there.memory_id = wanted.column1 AND there.ordinal = wanted.column2"
-    )
-    return passages_where(connection, f"c.id IN ({ids})", where)
+    # One number a place: for `(memory_id, ordinal) IN (…)` SQLite would look at every passage.
+    wanted = [memory_id << _ORDINAL_BITS | ordinal for memory_id, ordinal in places]
+    ids: list[int] = []
+    for part, marks in in_parts(wanted, "(?)"):
+        rows = connection.execute(
+            f"SELECT c.id FROM (VALUES {marks}) AS wanted CROSS JOIN chunk AS c"
+            f" ON c.memory_id = wanted.column1 >> {_ORDINAL_BITS}"
+            f" AND c.ordinal = wanted.column1 & {(1 << _ORDINAL_BITS) - 1}",
+            part,
+        )
+        ids += [row[0] for row in rows]
+    return passages_where(connection, "c.id IN ({})", ids, where)
 
 
 def named(connection: sqlite3.Connection, value: str) -> list[str]:
