@@ -13,6 +13,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ _MAGIC = b"AVM vectors 1 "
 _FRONT = struct.Struct("<16sI12x")
 _READ_ROWS = 1024
 _BLOCK_NUMBERS = 8_192
+#: Rows of which a question's products are one thread's work.
+_SHARED_ROWS = 16_384
+_MOST_THREADS = 4
 #: Vectors that are compared at once with blocks of others: 6 ms each for 100,000, alone 15.
 _TOGETHER = 16
 #: Rows whose products are looked at at once.
@@ -118,9 +122,18 @@ class Map:
 
     def scores(self, query: bytes, rows: int) -> Any:
         """The dot product of `query` with each of the first `rows` vectors, as a numpy array."""
+        from concurrent.futures import ThreadPoolExecutor
+
         import numpy
 
-        return self._products(0, rows, numpy.frombuffer(query, dtype="<f4"))
+        target = numpy.frombuffer(query, dtype="<f4")
+        if rows <= _SHARED_ROWS:
+            return self._products(0, rows, target)
+        # Each reads memory as fast as one processor can: two take 14 ms for 180,000 rows, one 24.
+        starts = range(0, rows, _SHARED_ROWS)
+        ends = [min(rows, start + _SHARED_ROWS) for start in starts]
+        with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+            return numpy.concatenate(list(pool.map(self._products, starts, ends, repeat(target))))
 
     def vector(self, row: int) -> bytes:
         """The vector of a row, as `scores` takes it."""

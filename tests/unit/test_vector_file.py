@@ -85,9 +85,13 @@ def test_a_row_that_was_not_written_right_is_left_out(path: Path) -> None:
     assert [row for row, _, _ in vector_file.read(path, 1)] == [2]
 
 
-def test_the_map_scores_every_row_as_it_is(tmp_path: Path) -> None:
-    """Rows are multiplied in blocks: none is left out at an end of one."""
+@pytest.mark.parametrize("shared", [16_384, 20])
+def test_the_map_scores_every_row_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: int
+) -> None:
+    """Rows are multiplied in blocks, by several threads: none is left out at an end of one."""
     numpy = pytest.importorskip("numpy")
+    monkeypatch.setattr(vector_file, "_SHARED_ROWS", shared)
     for dimensions, rows in ((384, 1), (384, 21), (384, 43), (3, 5), (10_000, 2)):
         path = tmp_path / f"{dimensions}-{rows}"
         vector_file.create(path, dimensions)
