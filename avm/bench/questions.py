@@ -13,7 +13,7 @@ from avm.bench.words import Words
 #: Ranks: past the words that say nothing, and among those that a vault of thousands holds twice.
 _COMMON = (108, 167)
 _MIDDLING = (600, 4_000)
-_RARE_FROM = 6_000
+_RARE_FROM = 14_000
 _WORD = re.compile(r"[a-z]+")
 
 
