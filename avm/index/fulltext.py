@@ -23,7 +23,9 @@ from avm.index.text import Filter, Words
 #: Ranking takes some 2 µs a passage.
 _MOST_RANKED = 4_000
 #: Passages without a rare word that are ranked.
-_MOST_COMMON = 1_500
+_MOST_COMMON = 500
+#: How few of them for the title they stand under: to rank one, all newer ones are looked at.
+_HEADED_SHARE = 4
 #: Common words of which the most are looked for together.
 _COMBINED = 5
 #: The most that a word gives a passage in BM25, as a multiple of its IDF: k1 + 1, for a word that
@@ -254,11 +256,10 @@ class _Bounded:
         terms = [term.expression for term in common[:_COMBINED]]
         least = self._expected(common[:_COMBINED])
         for held in range(least, 0, -1):
-            levels = [_at_least(held, terms)]
             if held == 1:
-                levels.insert(0, f"head : ({' OR '.join(terms)})")
-            for expression in levels:
-                chosen.update(dict.fromkeys(self._newest(expression, most)))
+                titled = self._newest(f"head : ({' OR '.join(terms)})", most // _HEADED_SHARE)
+                chosen.update(dict.fromkeys(titled))
+            chosen.update(dict.fromkeys(self._newest(_at_least(held, terms), most)))
             least = held
             if len(chosen) >= self._limit:
                 break
