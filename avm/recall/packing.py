@@ -128,6 +128,7 @@ class _Packing:
             if cost > self._room and self._chosen and not exact:
                 # What stands together costs less than its parts.
                 self._room, exact = self._most - self._finish().tokens, True
+                cost = self._cost(piece)
             if cost > self._room:
                 misses += 1
                 continue

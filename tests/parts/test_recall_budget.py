@@ -71,6 +71,19 @@ def test_packing_keeps_to_any_budget(
     assert real_tokens(packed.text) <= packed.tokens <= budget
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_left_of_a_budget_is_filled(format: str) -> None:
+    """Each fifth piece is long: where it does not fit, a short one does."""
+    found = [
+        piece(n, f"memory/shared/{n}.md", " ".join([f"zebra{n}"] * (40 if n % 5 == 0 else 4)))
+        for n in range(60)
+    ]
+    short = real_tokens(f"- 59.md#L1 {found[59].text}\n")
+    for budget in range(100, 700, 3):
+        packed = pack(found, budget, "text", "60", format)
+        assert budget - packed.tokens < short + 8, budget  # the header may need some yet
+
+
 @given(st.lists(st.tuples(texts, texts), min_size=1, max_size=8))
 def test_no_text_or_name_stands_where_an_answer_s_own_lines_do(
     notes: list[tuple[str, str]],
