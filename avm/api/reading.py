@@ -228,9 +228,12 @@ class Reading(Viewed):
                 meaning = "off (no words to look for)"
                 yield Asked(asked, where, weights, found, by, meaning, None, trail)
             return
-        near = semantic.near(asked.question)
         with index.snapshot():
-            found = candidates.find(index, asked, where, ranking, near, trail)
+            fields = candidates.fields_named(index, asked, where, weights)
+        # What a field says need not be said by the text: a speaker hardly says their own name.
+        near = semantic.near(asked.without_names({value for _, value in fields}))
+        with index.snapshot():
+            found = candidates.find(index, asked, where, ranking, near, fields, trail)
             off = semantic.why_off
             by = "text" if off else "text+vectors"
             yield Asked(asked, where, weights, found, by, off or "on", near, trail)

@@ -38,6 +38,10 @@ _STEP = 1e-9
 Near = Callable[[Filter, int, Sequence[int]], Mapping[int, float] | None]
 
 
+#: A field of the front matter: (name, value), case folded.
+Field = tuple[str, str]
+
+
 class Ranking(NamedTuple):
     """How what is found is ordered."""
 
@@ -89,19 +93,21 @@ def find(
     where: Filter,
     ranking: Ranking,
     near: Near | None,
+    fields: Sequence[Field] = (),
     trail: Trail | None = None,
 ) -> list[Scored]:
     """The passages that may answer `query`, best first; superseded memories are left out, which
     `trail` notes.
 
-    `where` is what the viewer may see, narrowed by the query. Call it in a snapshot.
+    `where` is what the viewer may see, narrowed by the query; `fields` are what `fields_named`
+    told. Call it in a snapshot.
     """
     hits, cosines = _evidence(index, query, where, near)
     if not hits:
         return []
     weights = ranking.weights
     memories = _memories(index, {hit.memory_id for hit in hits}, where.now)
-    hits, relevance = _relevant(index, query, where, weights, hits, cosines, memories)
+    hits, relevance = _relevant(index, where, weights, fields, hits, cosines, memories)
     newer = successors(index, where, {hit.memory_id for hit in hits})
     old = [hit for hit in hits if hit.memory_id in newer]
     if newer:
@@ -134,9 +140,9 @@ def find(
 
 def _relevant(
     index: Index,
-    query: Query,
     where: Filter,
     weights: Weights,
+    fields: Sequence[Field],
     hits: list[TextHit],
     cosines: Mapping[int, float] | None,
     memories: dict[int, Standing],
@@ -159,7 +165,7 @@ def _relevant(
         texts += [0.0] * len(beside)
         meanings += [0.0] * len(beside)
         around = surroundings.of(hits)
-    named = _fields(index, query, where, weights, {hit.memory_id for hit in hits})
+    named = _bonuses(index, fields, weights, {hit.memory_id for hit in hits})
     relevance = {
         hit.chunk_id: Relevance(
             text,
@@ -206,20 +212,24 @@ def _total(relevance: Relevance) -> float:
     return relevance.total
 
 
-def _fields(
-    index: Index, query: Query, where: Filter, weights: Weights, memory_ids: Collection[int]
-) -> dict[int, float]:
-    """A bonus, by memory id, where the question names exactly one known value of a field that a
-    memory has: of two it tells neither."""
+def fields_named(index: Index, query: Query, where: Filter, weights: Weights) -> list[Field]:
+    """The fields of which the question names exactly one known value: of two it tells neither.
+
+    Call it in a snapshot.
+    """
     if not weights.field:
-        return {}
+        return []
     named: dict[str, list[str]] = {}
     for name, value in index.fields_named(query.names(), where.access()):
         named.setdefault(name, []).append(value)
-    fields = [(name, values[0]) for name, values in named.items() if len(values) == 1]
-    if not fields:
-        return {}
-    having = index.having(fields, sorted(memory_ids))
+    return [(name, values[0]) for name, values in named.items() if len(values) == 1]
+
+
+def _bonuses(
+    index: Index, fields: Sequence[Field], weights: Weights, memory_ids: Collection[int]
+) -> dict[int, float]:
+    """What having the fields that the question names gives a memory, by id."""
+    having = index.having(fields, sorted(memory_ids)) if fields else {}
     return {memory_id: weights.field * count / len(fields) for memory_id, count in having.items()}
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 
@@ -59,10 +60,24 @@ class Query(NamedTuple):
 
     def names(self) -> list[str]:
         """What a value of a field may be called in the question: runs of its words, case folded."""
-        words = [_POSSESSIVE.sub("", word) for word in self.question.casefold().split()]
-        words = [word.strip(_AROUND) for word in words][:_MOST_WORDS]
+        words = self._folded()
         runs = (words[i : i + n] for n in range(1, _LONGEST_NAME + 1) for i in range(len(words)))
         return list(dict.fromkeys(" ".join(run) for run in runs if any(run)))
+
+    def without_names(self, names: Collection[str]) -> str:
+        """The question less these of its names; all of it if nothing else is in it."""
+        words, folded = self.question.split(), self._folded()
+        left, i = [], 0
+        while i < len(words):
+            runs = range(_LONGEST_NAME, 0, -1)
+            named = next((n for n in runs if " ".join(folded[i : i + n]) in names), 0)
+            left += [] if named else [words[i]]
+            i += named or 1
+        return " ".join(left) or self.question
+
+    def _folded(self) -> list[str]:
+        words = [_POSSESSIVE.sub("", word) for word in self.question.casefold().split()]
+        return [word.strip(_AROUND) for word in words][:_MOST_WORDS]
 
     @property
     def only_filters(self) -> bool:

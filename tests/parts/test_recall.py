@@ -10,8 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from fake_embedder import FakeEmbedder
 
 from avm import AVM
+from avm.embed.model_folder import DIMENSIONS, MODEL_ID, semantic_installed
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TOPICS = (
@@ -185,6 +187,19 @@ def test_who_is_named_is_meant_but_not_if_two_are(avm: AVM) -> None:
     assert avm.search("What does Ada’s painting show?")[0].path == "/memory/shared/ada.md"
     one, two = avm.search("Do Ada and Ben like painting?")
     assert one.score == two.score
+
+
+@pytest.mark.skipif(not semantic_installed(), reason="numpy ranks the vectors")
+def test_the_model_is_asked_without_a_name_that_a_field_says(tmp_path: Path) -> None:
+    with AVM(tmp_path / "vault", semantic="wait") as avm:
+        model = FakeEmbedder(MODEL_ID, DIMENSIONS)
+        avm.store.semantic.use(model)
+        put(avm, "ben", "Painting is what I like.", speaker="Ben")
+        avm.index(wait=True)
+        avm.search("What does Ben like?")
+        assert model.read[-1] == "What does like?"
+        avm.search("What does Ada like?")
+        assert model.read[-1] == "What does Ada like?"
 
 
 def test_what_a_match_links_to_comes_if_there_is_room(avm: AVM) -> None:

@@ -167,3 +167,19 @@ def test_a_filter_goes_through_json(text: str) -> None:
 def test_a_phrase_of_nothing_is_nothing_to_leave_out() -> None:
     for text in ('hello -" "', 'hello -"-"', 'hello -""', "hello -."):
         assert parse(text).without.match_expression() == ""
+
+
+def test_a_question_can_be_asked_without_names() -> None:
+    query = parse("What did Ada Lovelace, or Ada's friend, say?")
+    assert query.without_names({"ada lovelace"}) == "What did or Ada's friend, say?"
+    assert query.without_names({"ada"}) == "What did Lovelace, or friend, say?"
+    assert query.without_names({"nobody"}) == query.question
+    assert parse("Ada?").without_names({"ada"}) == "Ada?"
+
+
+@given(queries)
+def test_without_its_names_a_question_is_some_of_its_words(text: str) -> None:
+    query = asked(text)
+    assert query.without_names(()) == " ".join(query.question.split()) or not query.question
+    words = iter(query.question.split())
+    assert all(word in words for word in query.without_names(query.names()[::2]).split())
