@@ -25,7 +25,7 @@ from avm.recall.trail import Trail
 from avm.recall.versions import successors
 
 #: Passages looked at from each source.
-DEPTH = 200
+DEPTH = 300
 #: Candidates whose texts are read first; then twice as many, and so on.
 _BATCH = 16
 _MOST_KEPT = 20_000

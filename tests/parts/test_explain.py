@@ -21,6 +21,7 @@ from avm import AVM
 from avm.base.errors import AccessError, AVMError, NotFoundError, UsageError
 from avm.embed.model_folder import DIMENSIONS, MODEL_ID, semantic_installed
 from avm.overlay.virtual import read
+from avm.recall.candidates import DEPTH
 from avm.recall.explain import Explained, ExplainedHit
 from avm.recall.fates import Kind
 from avm.recall.scoring import MIN_COSINE
@@ -258,7 +259,7 @@ def test_unmatched_and_what_it_was_ranked_by(avm: AVM) -> None:
 
 def test_outranked(avm: AVM) -> None:
     path = write(avm, "long", "zebra " + "filler " * 100)
-    for n in range(201):
+    for n in range(DEPTH + 1):
         write(avm, f"n{n:03}", f"zebra {n}")
     assert avm.explain("zebra", path).fate == "outranked"
     write(avm, "long", "zebra " + "filler " * 100, importance=0.0, created="2001-01-01")
