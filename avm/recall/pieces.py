@@ -44,6 +44,18 @@ class Piece(NamedTuple):
     whole: bool = False
 
 
+class _Part(NamedTuple):
+    """What a piece is made of, if it is wanted; `line` counts in its passage, from 0."""
+
+    score_below_zero: float
+    path: str
+    first_line: int
+    line: int
+    text: str
+    candidate: Candidate
+    whole: bool
+
+
 def pieces(
     candidates: Iterable[Candidate],
     query: Query,
@@ -71,18 +83,6 @@ def pieces(
             yield from map(_piece, map(_whole, whole))
 
 
-class _Part(NamedTuple):
-    """What a piece is made of, if it is wanted; `line` counts in its passage, from 0."""
-
-    score_below_zero: float
-    path: str
-    first_line: int
-    line: int
-    text: str
-    candidate: Candidate
-    whole: bool
-
-
 def _whole(candidate: Candidate) -> _Part:
     memory, passage, scored = candidate
     whole = memory.passages == 1
@@ -104,8 +104,8 @@ def _taken_apart(
     telling: Mapping[str, float],
     weights: Weights,
 ) -> Iterator[_Part]:
-    paragraphs_ = [(text, bool(it.passage.mixed)) for it, spans in several for _, text in spans]
-    found = iter(full_text.ranked(telling, paragraphs_))
+    everything = [(text, bool(one.passage.mixed)) for one, spans in several for _, text in spans]
+    found = iter(full_text.ranked(telling, everything))
     texts = [list(islice(found, len(spans))) for _, spans in several]
     best = max(map(max, texts)) or 1.0
     most = max(candidate.scored.relevance.text for candidate, _ in several)

@@ -13,6 +13,7 @@ import pytest
 from fake_embedder import FakeEmbedder
 
 from avm import AVM
+from avm.bench.keeping import without_scans
 from avm.embed.model_folder import DIMENSIONS, MODEL_ID, semantic_installed
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -187,6 +188,28 @@ def test_who_is_named_is_meant_but_not_if_two_are(avm: AVM) -> None:
     assert avm.search("What does Ada’s painting show?")[0].path == "/memory/shared/ada.md"
     one, two = avm.search("Do Ada and Ben like painting?")
     assert one.score == two.score
+
+
+def test_no_question_looks_at_every_memory(avm: AVM) -> None:
+    for n in range(30):
+        text = "A kayak is a boat.\n\n" + "Other words stand here.\n\n" * 60
+        put(avm, f"talk/{n}", text, speaker="Ada", supersedes=f"[[{n - 20}]]", aliases=f"[{n}]")
+    avm.search("kayak")
+    said: list[str] = []
+    connection = avm.store.index._database.connection
+    connection.set_trace_callback(said.append)
+    with without_scans(avm.store):
+        avm.recall("What does Ada say of the kayak that is a boat?")
+    connection.set_trace_callback(None)
+    asked = [statement for statement in said if statement.startswith("SELECT")]
+    assert any("VALUES" in statement for statement in asked)  # what stands beside
+    for statement in asked:
+        if statement == "SELECT COUNT(*) FROM chunk":  # once until the index changes
+            continue
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
+        details = [row["detail"] for row in plan]
+        scanned = [one for one in details if re.match(r"SCAN \w+( USING .*INDEX .*)?$", one)]
+        assert set(scanned) <= {"SCAN found", "SCAN wanted"}, statement
 
 
 @pytest.mark.skipif(not semantic_installed(), reason="numpy ranks the vectors")
