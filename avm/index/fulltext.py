@@ -223,7 +223,7 @@ class _Bounded:
         return best[: self._limit]
 
     def _ranked(self, expression: str, since: int = 0) -> dict[int, TextHit]:
-        rows = ranked(self._connection, expression, self._where, 2 * self._limit, since)
+        rows = ranked(self._connection, expression, self._where, self._limit, since)
         return {hit.chunk_id: hit for hit in rows}
 
     def _worth_more(self, found: dict[int, TextHit], common: Sequence[_Common]) -> bool:
