@@ -12,6 +12,7 @@ statistics of the whole index all the same:
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -22,9 +23,11 @@ from avm.index.text import Filter, Words
 
 #: Ranking takes some 2 µs a passage.
 _MOST_RANKED = 4_000
-#: Passages without a rare word that are ranked.
+#: The newest passages without a rare word that are ranked, of those that hold as many of the common
+#: ones; no fewer than are asked for.
 _MOST_COMMON = 500
-#: How few of them for the title they stand under: to rank one, all newer ones are looked at.
+#: For a word in the title a part of that: they reach far back, and to rank one FTS5 looks at all
+#: passages after it.
 _HEADED_SHARE = 4
 #: Common words of which the most are looked for together.
 _COMBINED = 5
@@ -68,13 +71,21 @@ def state(connection: sqlite3.Connection) -> State:
     return tuple(row[0] for row in connection.execute(query))
 
 
+@dataclasses.dataclass
+class _Statistics:
+    """What is kept of one state of the index: in how many passages a term is, and how many there
+    are."""
+
+    state: State
+    counts: dict[str, int]
+    size: int | None = None
+
+
 class FullText:
     """Searches one index; keeps how common words are until the index changes."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-        self._passages: int | None = None
-        self._state: State = ()
+        self._known = _Statistics((), {})
 
     def search(
         self, connection: sqlite3.Connection, words: Words, where: Filter, limit: int
@@ -86,8 +97,10 @@ class FullText:
         first, last = _bounds(connection)
         size = last - first + 1
         if size > _MOST_RANKED:
-            self._keep_for(connection)
-            counted = [_Common(term, self._count(connection, term, first, size)) for term in terms]
+            known = self._of_now(connection).counts
+            counted = [
+                _Common(term, _count(connection, known, term, first, size)) for term in terms
+            ]
             if sum(term.passages for term in counted) > _MOST_RANKED:
                 return _Bounded(connection, where, limit, size).search(counted)
         return ranked(connection, " OR ".join(terms), where, limit)
@@ -96,12 +109,12 @@ class FullText:
         """How telling each of the words is, by FTS5 expression: log((N − n + ½) / (n + ½)), where n
         of N passages hold it, as FTS5's BM25 has it; at least a little."""
         first, last = _bounds(connection)
-        self._keep_for(connection)
-        if self._passages is None:
-            self._passages = connection.execute("SELECT COUNT(*) FROM chunk").fetchone()[0]
-        size = self._passages
+        known = self._of_now(connection)
+        if known.size is None:
+            known.size = connection.execute("SELECT COUNT(*) FROM chunk").fetchone()[0]
+        size = known.size
         counts = {
-            term: self._count(connection, term, first, last - first + 1)
+            term: _count(connection, known.counts, term, first, last - first + 1)
             for term in words.expressions()
         }
         return {
@@ -109,26 +122,31 @@ class FullText:
             for term, count in counts.items()
         }
 
-    def _keep_for(self, connection: sqlite3.Connection) -> None:
-        """Forget what was kept of another state of the index."""
-        now = state(connection)
-        if now != self._state:
-            self._counts, self._passages, self._state = {}, None, now
-
-    def _count(self, connection: sqlite3.Connection, term: str, first: int, size: int) -> int:
-        """In how many passages `term` is: exact if rare, else from how far apart they are."""
-        known = self._counts.get(term)
-        if known is None:
-            found, reached = connection.execute(
-                "SELECT COUNT(*), MAX(id) FROM"
-                " (SELECT rowid AS id FROM chunk_text WHERE chunk_text MATCH ? LIMIT ?)",
-                (term, _MOST_RANKED + 1),
-            ).fetchone()
-            known = found
-            if found > _MOST_RANKED:
-                known = max(found, round(found * size / (reached - first + 1)))
-            self._counts[term] = known
+    def _of_now(self, connection: sqlite3.Connection) -> _Statistics:
+        """What is kept of the state that the connection sees, nothing of another one."""
+        known, now = self._known, state(connection)
+        if known.state != now:
+            # Whoever still counts in another state has that state's to write to.
+            known = self._known = _Statistics(now, {})
         return known
+
+
+def _count(
+    connection: sqlite3.Connection, kept: dict[str, int], term: str, first: int, size: int
+) -> int:
+    """In how many passages `term` is: exact if rare, else from how far apart they are."""
+    known = kept.get(term)
+    if known is None:
+        found, reached = connection.execute(
+            "SELECT COUNT(*), MAX(id) FROM"
+            " (SELECT rowid AS id FROM chunk_text WHERE chunk_text MATCH ? LIMIT ?)",
+            (term, _MOST_RANKED + 1),
+        ).fetchone()
+        known = found
+        if found > _MOST_RANKED:
+            known = max(found, round(found * size / (reached - first + 1)))
+        kept[term] = known
+    return known
 
 
 def ranked(
@@ -240,7 +258,7 @@ class _Bounded:
         self, common: Sequence[_Common], rare: Sequence[_Common]
     ) -> dict[int, TextHit]:
         """Passages that hold the most of the common words, the newest first."""
-        most = _MOST_COMMON
+        most = max(_MOST_COMMON, self._limit)
         if not self._where.lets_all_through:
             condition, values = self._where.sql()
             rows = self._connection.execute(
@@ -251,7 +269,8 @@ class _Bounded:
             allowed = [row[0] for row in rows]
             if len(allowed) <= _MOST_RANKED:
                 return self._of(allowed, [*common, *rare])
-            most //= 4  # as many again are looked at as do not pass the filter
+            # What passes the filter is looked for among what matches: fewer take as long.
+            most = max(most // 4, self._limit)
         chosen: dict[int, None] = {}
         terms = [term.expression for term in common[:_COMBINED]]
         least = self._expected(common[:_COMBINED])

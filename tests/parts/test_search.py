@@ -271,6 +271,20 @@ def test_a_bounded_search_ranks_by_the_whole_index(
     assert {hit.memory_id for hit in filtered} <= visible
 
 
+def test_an_agent_s_common_words_find_what_holds_the_most_of_them(
+    many: AVM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = many.store.index._database.connection
+    folders = ("memory/shared/f1", "memory/shared/f3", "memory/shared/f5")
+    where = Filter(folders, "", many.store.now())
+    asked = Words(parse("common plain risk nvda").words.terms)
+    true = fulltext.ranked(connection, asked.match_expression(), where, 10)
+    monkeypatch.setattr(fulltext, "_MOST_RANKED", 20)
+    monkeypatch.setattr(fulltext, "_MOST_COMMON", 20)
+    found = fulltext.FullText().search(connection, asked, where, 60)
+    assert [round(hit.score, 4) for hit in found[:10]] == [round(hit.score, 4) for hit in true]
+
+
 def test_a_rare_word_among_common_ones_finds_what_it_would_otherwise(
     many: AVM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
