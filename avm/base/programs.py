@@ -30,3 +30,11 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
     if python_path:
         result["PYTHONPATH"] = os.pathsep.join(python_path)
     return result
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1

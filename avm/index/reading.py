@@ -71,11 +71,7 @@ def read_all(root: Path, names: Sequence[str]) -> Iterator[tuple[int, Rows]]:
 
 
 def _programs() -> int:
-    try:
-        processors = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        processors = os.cpu_count() or 1
-    return min(_MOST_PROGRAMS, processors - 1)
+    return min(_MOST_PROGRAMS, programs.processors() - 1)
 
 
 class _Program:

@@ -17,6 +17,8 @@ from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from avm.base import programs
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -122,8 +124,6 @@ class Map:
 
     def scores(self, query: bytes, rows: int) -> Any:
         """The dot product of `query` with each of the first `rows` vectors, as a numpy array."""
-        from concurrent.futures import ThreadPoolExecutor
-
         import numpy
 
         target = numpy.frombuffer(query, dtype="<f4")
@@ -132,8 +132,14 @@ class Map:
         # Each reads memory as fast as one processor can: two take 14 ms for 180,000 rows, one 24.
         starts = range(0, rows, _SHARED_ROWS)
         ends = [min(rows, start + _SHARED_ROWS) for start in starts]
-        with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-            return numpy.concatenate(list(pool.map(self._products, starts, ends, repeat(target))))
+        try:
+            from concurrent.futures import ThreadPoolExecutor
+
+            with ThreadPoolExecutor(min(_MOST_THREADS, programs.processors())) as pool:
+                parts = list(pool.map(self._products, starts, ends, repeat(target)))
+        except RuntimeError:  # the process is ending: it starts no thread any more
+            return self._products(0, rows, target)
+        return numpy.concatenate(parts)
 
     def vector(self, row: int) -> bytes:
         """The vector of a row, as `scores` takes it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -104,3 +106,25 @@ def test_the_map_scores_every_row_as_it_is(
             assert numpy.allclose(scores, table[:known] @ query, rtol=1e-4, atol=1e-3)
         assert mapped.keys(list(range(rows))) == [pair(n)[0] for n in range(rows)]
         assert mapped.keys([]) == []
+
+
+def test_scores_are_told_while_the_process_ends(tmp_path: Path) -> None:
+    """A process that ends starts no threads: the one that asks does it alone."""
+    pytest.importorskip("numpy")
+    path = tmp_path / "vectors"
+    vector_file.create(path, DIMENSIONS)
+    vector_file.append(path, [pair(n) for n in range(50)])
+    program = """
+import sys, threading, pathlib
+from avm.index import vector_file
+vector_file._SHARED_ROWS = 20
+mapped = vector_file.Map(pathlib.Path(sys.argv[1]), 50)
+def ask():
+    threading.main_thread().join()
+    print(len(mapped.scores(mapped.vector(1), 50)), flush=True)
+threading.Thread(target=ask).start()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("50\n", "")
