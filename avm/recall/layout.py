@@ -58,7 +58,7 @@ class Markdown:
         self._groups: dict[tuple[bool, str], dict[str, dict[str, list[Piece]]]] = {}
 
     def cost(self, piece: Piece) -> int:
-        """What a piece would add, in tokens, at most."""
+        """What a piece would add, in tokens; seldom more: what stands around it changes too."""
         group, day, name = _place(piece)
         days = self._groups.get(group, {})
         above = day if days else f"{group[1]} {day}"
@@ -68,7 +68,7 @@ class Markdown:
         if not self._groups:  # it may stay alone, which looks otherwise
             alone = _lines(group[1], {day: {name: [piece]}})
             cost = max(cost, sum(map(self._count, alone)))
-        fence = max(self._fence, _fence_of(piece.text))
+        fence = max(self._fence, *map(_fence_of, (piece.text, name, group[1])))
         if fence == self._fence:
             return cost
         return cost + 2 * (self._count("`" * fence + "\n") - self._count("`" * self._fence + "\n"))
@@ -78,7 +78,7 @@ class Markdown:
         group, day, name = _place(piece)
         files = self._groups.setdefault(group, {}).setdefault(day, {})
         files.setdefault(name, []).append(piece)
-        self._fence = max(self._fence, _fence_of(piece.text))
+        self._fence = max(self._fence, *map(_fence_of, (piece.text, name, group[1])))
 
     def take_out(self, piece: Piece) -> None:
         """Leave it out again."""

@@ -128,7 +128,7 @@ class _Packing:
             if cost > self._room and self._chosen and not exact:
                 # What stands together costs less than its parts.
                 self._room, exact = self._most - self._finish().tokens, True
-                cost = self._cost(piece)
+                cost = self._cost(piece)  # so far it may only say that there is no room
             if cost > self._room:
                 misses += 1
                 continue
@@ -140,7 +140,10 @@ class _Packing:
             packed = self._finish()
             if packed.tokens <= self._most:
                 return replace(packed, fates=self._fates())
-            self._layout.take_out(self._chosen.popitem()[1])
+            if self._duplicates:  # found when all was full: how many there are gives way
+                self._duplicates = 0
+            else:
+                self._layout.take_out(self._chosen.popitem()[1])
         nothing = "Nothing found.\n" if self._empty and not misses else _TOO_SMALL
         return replace(first_fitting([nothing], self._most), fates=self._fates())
 

@@ -71,6 +71,23 @@ def test_packing_keeps_to_any_budget(
     assert real_tokens(packed.text) <= packed.tokens <= budget
 
 
+def test_a_larger_budget_does_not_say_less_because_something_is_there_twice() -> None:
+    long = " ".join(f"alpha{n} beta gamma" for n in range(60))
+    for text, other in ((long, ""), ("one two three four five", "six seven eight nine")):
+        found = [piece(0, "memory/x/one.md", text, changed=1.8e9)]
+        found += [piece(1, "memory/x/other.md", other)] if other else []
+        found.append(piece(2, "memory/y/two.md", text))
+        counts = [pack(found, budget, "text", "3").passages for budget in range(30, 400)]
+        assert counts == sorted(counts) and counts[-1] == 1 + bool(other)
+
+
+def test_a_name_of_backticks_leaves_room_for_its_fence() -> None:
+    first = piece(0, f"a/{'`' * 12}.md", "words that are asked for " * 16)
+    for budget in range(80, 200, 5):
+        packed = pack([first], budget, "text", "1")
+        assert packed.passages == 1 and real_tokens(packed.text) <= budget
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_what_is_left_of_a_budget_is_filled(format: str) -> None:
     """Each fifth piece is long: where it does not fit, a short one does."""
