@@ -230,10 +230,10 @@ class Reading(Viewed):
             return
         with index.snapshot():
             fields = candidates.fields_named(index, asked, where, weights)
-        # What a field says need not be said by the text: a speaker hardly says their own name.
-        near = semantic.near(asked.without_names({value for _, value in fields}))
+        names = {value for name, value in fields if name in candidates.WHO}
+        near = semantic.near(asked.without_names(names))
         with index.snapshot():
-            found = candidates.find(index, asked, where, ranking, near, fields, trail)
+            found = candidates.find(index, asked, where, ranking, near, fields=fields, trail=trail)
             off = semantic.why_off
             by = "text" if off else "text+vectors"
             yield Asked(asked, where, weights, found, by, off or "on", near, trail)

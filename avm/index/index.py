@@ -59,8 +59,8 @@ class MemoryRow(NamedTuple):
 
 
 class PassageRow(NamedTuple):
-    """A passage with its place; lines are counted in the file, from 1. `mixed`: whether any word
-    in it is found by its parts (words.py), 0 or 1."""
+    """A passage with its place; lines are counted in the file, from 1. `mixed`, 0 or 1: whether any
+    word in it is found by parts of it too (words.py)."""
 
     id: int
     memory_id: int

@@ -27,16 +27,22 @@ class _Table(threading.local):
     @contextlib.contextmanager
     def filled(self, pieces: Iterable[tuple[int, str, str, str]]) -> Iterator[sqlite3.Connection]:
         """The table with these rows for a while."""
-        self.connection.execute("BEGIN")
         try:
+            self.connection.execute("BEGIN")
             insert = "INSERT INTO piece (rowid, text, cjk, parts) VALUES (?, ?, ?, ?)"
             self.connection.executemany(insert, pieces)
             yield self.connection
         finally:
-            self.connection.execute("ROLLBACK")
+            self.connection.rollback()
 
 
 _table = _Table()
+
+
+def _parts(text: str, *, mixed: bool) -> str:
+    """`parts_column`, looked for where there may be any: a passage leaves out other forms of words
+    that another of its paragraphs has as they are."""
+    return parts_column(text) if mixed or not text.isascii() else ""
 
 
 def ranked(weights: Mapping[str, float], pieces: Sequence[tuple[str, bool]]) -> list[float]:
@@ -51,7 +57,7 @@ def ranked(weights: Mapping[str, float], pieces: Sequence[tuple[str, bool]]) -> 
     if not weights or not pieces:
         return scores
     rows = (
-        (n, text, cjk_column(text), parts_column(text) if mixed else "")
+        (n, text, cjk_column(text), _parts(text, mixed=mixed))
         for n, (text, mixed) in enumerate(pieces)
     )
     with _table.filled(rows) as table:

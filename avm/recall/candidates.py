@@ -38,6 +38,8 @@ _STEP = 1e-9
 Near = Callable[[Filter, int, Sequence[int]], Mapping[int, float] | None]
 
 
+#: Fields that tell who speaks. Whoever does hardly says their own name.
+WHO = frozenset(("speaker", "author", "from", "sender"))
 #: A field of the front matter: (name, value), case folded.
 Field = tuple[str, str]
 
@@ -93,6 +95,7 @@ def find(
     where: Filter,
     ranking: Ranking,
     near: Near | None,
+    *,
     fields: Sequence[Field] = (),
     trail: Trail | None = None,
 ) -> list[Scored]:
@@ -155,7 +158,7 @@ def _relevant(
     else:
         texts = [weights.text * scale.by_text(hit.score) for hit in hits]
         meanings = [weights.meaning * scale.by_meaning(cosines.get(hit.chunk_id)) for hit in hits]
-    around: Iterable[tuple[float, float]] = repeat((0.0, 0.0))
+    around: Iterable[tuple[float, float]] = repeat((0.0, 0.0), len(hits))
     if weights.neighbour or weights.document:
         surroundings = Surroundings(index, hits, list(map(add, texts, meanings)), memories)
         beside = index.at(surroundings.beside(), where)
@@ -175,7 +178,7 @@ def _relevant(
             named.get(hit.memory_id, 0.0),
         )
         for hit, text, meaning, (neighbours, document) in zip(
-            hits, texts, meanings, around, strict=False
+            hits, texts, meanings, around, strict=True
         )
     }
     return hits, relevance

@@ -25,7 +25,7 @@ _BATCH = 48
 
 _FARTHEST = max(far for far, _ in REACH)
 
-#: As in minutes and chats, also in bold.
+#: As in minutes and chats, also in bold; the colon stands within so many characters.
 _LABEL_CHARS = 50
 _LABEL = re.compile(r"\W{0,3}([^\W\d_](?:[\w .'-]{0,38}\w)?)(?:\*\*)?:(?:\*\*)?\s")
 

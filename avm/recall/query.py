@@ -65,15 +65,18 @@ class Query(NamedTuple):
         return list(dict.fromkeys(" ".join(run) for run in runs if any(run)))
 
     def without_names(self, names: Collection[str]) -> str:
-        """The question less these of its names; all of it if nothing else is in it."""
+        """The question less these of its names; all of it if nothing else in it tells anything."""
         words, folded = self.question.split(), self._folded()
         left, i = [], 0
         while i < len(words):
-            runs = range(_LONGEST_NAME, 0, -1)
-            named = next((n for n in runs if " ".join(folded[i : i + n]) in names), 0)
-            left += [] if named else [words[i]]
+            runs = (folded[i : i + n] for n in range(_LONGEST_NAME, 0, -1))
+            named = next((len(run) for run in runs if " ".join(run) in names), 0)
+            if not named:
+                left.append(words[i])
             i += named or 1
-        return " ".join(left) or self.question
+        text = " ".join(left)
+        tells = any(term.text.casefold() not in _STOP_WORDS for term in _terms(text))
+        return text if tells else self.question
 
     def _folded(self) -> list[str]:
         words = [_POSSESSIVE.sub("", word) for word in self.question.casefold().split()]
