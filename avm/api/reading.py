@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from avm.api import values
 from avm.api.viewed import Viewed, again_if_damaged, not_found
 from avm.base import paths
+from avm.base.errors import UsageError
 from avm.base.times import format_instant, instant_of
 from avm.recall.scoring import ScoringStrategy
 from avm.vault import files
@@ -107,10 +108,32 @@ class Reading(Viewed):
         return files.read(self.store.vault, self._existing(path))
 
     @again_if_damaged
-    def memories(self, folder: str = "") -> list[Info]:
-        """The memories in `folder` and below, by path."""
+    def memories(
+        self,
+        folder: str = "",
+        *,
+        sort: str = "path",
+        tag: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Info]:
+        """The memories in `folder` and below, with `tag` or one below it if that is given.
+
+        `sort` is `path`, `changed` (the newest first) or `importance` (the highest first); `limit`
+        of them after the first `offset`. Raises UsageError.
+        """
+        from avm.index.index import SORTS
+        from avm.index.text import NO_WORDS, Condition
+
+        if sort not in SORTS:
+            raise UsageError(f"sort {sort!r}: use one of {', '.join(SORTS)}")
+        most = -1 if limit is None else values.positive(limit, "limit")
+        start = values.whole(offset, "offset", 0)
+        tags = [Condition("tag", name.casefold()) for name in values.tags(tag)]
+        where = self._filter(folder).asking(tuple(tags), NO_WORDS)
         self.store.refresh()
-        return [_info(row) for row in self.store.index.list_memories(self._filter(folder))]
+        rows = self.store.index.list_memories(where, sort, most, start)
+        return [_info(row) for row in rows]
 
     @again_if_damaged
     def tags(self, folder: str = "") -> dict[str, int]:
@@ -130,6 +153,28 @@ class Reading(Viewed):
             tags = len(self.store.index.tags(where))
         folders = {paths.display(name): count for name, count in counts.by_folder}
         return Stats(counts.memories, counts.bytes, tags, folders)
+
+    @again_if_damaged
+    def links(self, path: str) -> list[str]:
+        """The memories that a memory links to, by path. Raises NotFoundError."""
+        return sorted({link["path"] for link in self.meta(path)["links"] if link["path"]})
+
+    @again_if_damaged
+    def backlinks(self, path: str) -> list[str]:
+        """The memories that link to a memory, by path. Raises NotFoundError."""
+        from avm.recall.links import Resolver
+
+        rel = self._existing(path)
+        self.store.refresh()
+        index, where = self.store.index, self._filter("")
+        with index.snapshot():
+            row = index.memory(rel)
+            if row is None:
+                raise not_found(rel)
+            resolver = Resolver(index, where)
+            pointing = index.pointing_at([row.id], where, "link")
+            found = {one.path for one in pointing if resolver.resolve(one.target, one.path) == rel}
+        return [paths.display(other) for other in sorted(found - {rel})]
 
     @again_if_damaged
     def meta(self, path: str) -> dict[str, Any]:

@@ -113,10 +113,15 @@ def folder(namespace: object, sub_folder: object, home: str) -> str:
 
 def positive(value: object, what: str) -> int:
     """A whole number of 1 or more."""
+    return whole(value, what, 1)
+
+
+def whole(value: object, what: str, least: int) -> int:
+    """A whole number of `least` or more."""
     try:
         number = int(str(value))
     except ValueError:
-        number = 0
-    if number < 1:
-        raise UsageError(f"{what} {value!r}: give a whole number of 1 or more")
+        number = least - 1
+    if number < least:
+        raise UsageError(f"{what} {value!r}: give a whole number of {least} or more")
     return number

@@ -40,6 +40,13 @@ _MOST_TRIES = 5
 #: Answers of `kept`: one a viewer, folder and strategy that was asked for.
 _MOST_KEPT = 64
 
+#: How memories are listed, by name; as SQL.
+SORTS = {
+    "path": "m.path",
+    "changed": "m.changed DESC, m.path",
+    "importance": f"COALESCE(m.importance, {DEFAULT_IMPORTANCE}) DESC, m.path",
+}
+
 _Answer = TypeVar("_Answer")
 
 
@@ -82,7 +89,7 @@ class Facts(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A memory says that it supersedes `target`, which may be the old one."""
+    """A memory points at `target`, which may mean the old one: it links to it, or supersedes it."""
 
     id: int
     path: str
@@ -308,11 +315,17 @@ class Index:
             for row in self._rows_of(query, ids)
         }
 
-    def list_memories(self, where: Filter) -> list[MemoryRow]:
-        """Every memory that `where` lets through, by path."""
+    def list_memories(
+        self, where: Filter, sort: str = "path", limit: int = -1, offset: int = 0
+    ) -> list[MemoryRow]:
+        """The memories that `where` lets through, by one of `SORTS`: `limit` of them, -1 for all,
+        after `offset`."""
         condition, values = where.sql()
-        query = f"SELECT {_MEMORY_COLUMNS} FROM memory_at AS m WHERE {condition} ORDER BY m.path"
-        return [MemoryRow(*row) for row in self._rows(query, values)]
+        query = (
+            f"SELECT {_MEMORY_COLUMNS} FROM memory_at AS m WHERE {condition}"
+            f" ORDER BY {SORTS[sort]} LIMIT ? OFFSET ?"
+        )
+        return [MemoryRow(*row) for row in self._rows(query, (*values, limit, offset))]
 
     def memory(self, path: str) -> MemoryRow | None:
         """The memory at the rel `path`, expired or not."""
@@ -390,17 +403,22 @@ class Index:
         """What may supersede one of these memories: what `target` means is still to be resolved."""
         if not memory_ids or not self.kept("supersedes", self._supersedes_any):
             return []
+        return self.pointing_at(memory_ids, where, "supersedes")
+
+    def pointing_at(self, memory_ids: Sequence[int], where: Filter, kind: str) -> list[Claim]:
+        """What may point at one of these memories by links of this kind, in order: what `target`
+        means is still to be resolved."""
         condition, values = where.sql()
         found: set[Claim] = set()
         for part, marks in in_parts(memory_ids):
             rows = self._rows(
                 "SELECT m.id, m.path, l.target, old.id, old.path FROM link AS own"
-                " CROSS JOIN link AS l ON l.name = own.name AND l.kind = 'supersedes'"
+                " CROSS JOIN link AS l ON l.name = own.name AND l.kind = ?"
                 " CROSS JOIN memory AS m ON m.id = l.memory_id"
                 " CROSS JOIN memory AS old ON old.id = own.memory_id"
                 f" WHERE own.memory_id IN ({marks}) AND own.kind IN ('alias', 'name')"
                 f" AND {condition}",
-                (*part, *values),
+                (kind, *part, *values),
             )
             found.update(Claim(*row) for row in rows)
         return sorted(found)

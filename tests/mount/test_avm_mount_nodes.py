@@ -106,6 +106,21 @@ def test_the_facts_of_a_memory(mount: Mount) -> None:
     assert mount.ask(":tags") == "1 nvda\n1 trading\n"
 
 
+def test_lists_and_links_follow_the_files(mount: Mount) -> None:
+    (mount.shared / "a.md").write_text("---\ncreated: 2026-01-01\ntags: [x]\n---\nsee [[b]]\n")
+    (mount.shared / "b.md").write_text("---\ncreated: 2026-01-02\nimportance: 0.9\n---\nno\n")
+    first, second = mount.ask(":list?sort=changed").splitlines()
+    assert (first, second) == (
+        "2026-01-02 0.90 /memory/shared/b.md  b",
+        "2026-01-01    - /memory/shared/a.md  a",
+    )
+    assert mount.ask(":list:tag=x,limit=1") == f"{second}\n"
+    assert mount.ask("b.md:backlinks", "memory/shared") == "/memory/shared/a.md\n"
+    assert mount.ask("a.md:links", "memory/shared") == "/memory/shared/b.md\n"
+    (mount.shared / "a.md").unlink()
+    assert mount.ask("b.md:backlinks", "memory/shared") == "No memory links to it.\n"
+
+
 def test_a_folder_answers_for_itself_alone(mount: Mount) -> None:
     (mount.shared / "market").mkdir()
     (mount.shared / "market" / "in.md").write_text("alpha inside #market\n")
@@ -142,7 +157,10 @@ def test_what_is_not_quite_a_node_does_not_exist(names: Mount) -> None:
 
 
 def test_a_bad_value_is_an_error_and_no_answer(names: Mount) -> None:
-    for name in (":search?query=x&limit=0", ":recall:x,max_tokens=many", ":recall:x,strategy=no"):
+    for name in (
+        ":search?query=x&limit=0", ":recall:x,max_tokens=many", ":recall:x,strategy=no",
+        ":list?sort=no", ":list?offset=-1",
+    ):  # fmt: skip
         assert failing((names / name).read_bytes) == "EINVAL", name
 
 

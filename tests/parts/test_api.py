@@ -401,6 +401,47 @@ def test_attachments_are_files_but_no_memories(avm: AVM) -> None:
 # What there is
 
 
+def test_lists_are_sorted_narrowed_and_cut(avm: AVM) -> None:
+    for day, name, front in (
+        (1, "a", "importance: 0.2"),
+        (2, "b", "importance: 0.9"),
+        (3, "c", ""),
+    ):
+        tags = {"a": "x", "b": "x/y", "c": "xy"}[name]
+        file = on_disk(avm, f"/memory/shared/{name}.md")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"---\ncreated: 2026-01-0{day}\ntags: [{tags}]\n{front}\n---\ntext\n")
+
+    def names(**how: Any) -> str:
+        return "".join(Path(info.path).stem for info in avm.memories(**how))
+
+    assert names() == names(sort="path") == "abc"
+    assert names(sort="importance") == "bca"
+    assert names(sort="changed") == "cba"
+    assert names(tag="x") == names(tag="X") == "ab"
+    assert names(limit=2) == "ab" and names(limit=2, offset=1) == "bc" and names(offset=9) == ""
+    for bad in ({"sort": "colour"}, {"limit": 0}, {"offset": -1}, {"tag": "a b"}):
+        with pytest.raises(UsageError, match=str(next(iter(bad)))):
+            avm.memories(**bad)
+
+
+def test_links_and_backlinks_are_what_the_viewer_may_see(avm: AVM) -> None:
+    hub = avm.remember("see [[spoke]], [[secret]] and [[nowhere]]", title="hub").path
+    spoke = avm.remember("back to [[hub]], [[hub]] and [[spoke]]", title="spoke").path
+    akashi = avm.agent_memory("akashi")
+    secret = akashi.remember("of [[hub]]", title="secret").path
+    assert avm.links(hub) == [secret, spoke] and avm.backlinks(hub) == [secret, spoke]
+    assert avm.links(spoke) == [hub, spoke] and avm.backlinks(spoke) == [hub]
+    hermes = avm.agent_memory("hermes")
+    assert hermes.links(hub) == [spoke] and hermes.backlinks(hub) == [spoke]
+    with pytest.raises(NotFoundError):
+        hermes.backlinks(secret)
+    on_disk(avm, spoke).write_text("no link any more\n")
+    assert avm.backlinks(hub) == [secret] and avm.links(spoke) == []
+    avm.remember("the other hub", title="hub", folder="deeper")
+    assert avm.backlinks(hub) == [secret]
+
+
 def test_lists_tags_stats_and_meta(avm: AVM) -> None:
     akashi = avm.agent_memory("akashi")
     rule = akashi.remember(
