@@ -37,7 +37,6 @@ _STEP = 1e-9
 #: meaning takes no part after all.
 Near = Callable[[Filter, int, Sequence[int]], Mapping[int, float] | None]
 
-
 #: Fields that tell who speaks. Whoever does hardly says their own name.
 WHO = frozenset(("speaker", "author", "from", "sender"))
 #: A field of the front matter: (name, value), case folded.

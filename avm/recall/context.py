@@ -56,10 +56,6 @@ class _Episode(NamedTuple):
     places: dict[int, int]
 
 
-#: Stands for a file, whose passages know their places.
-_FILE = _Episode([], {})
-
-
 class Surroundings:
     """What stands around the candidates of one question. Use it in the question's snapshot."""
 
@@ -84,9 +80,10 @@ class Surroundings:
                 first[document] = path
         ordered = ((-value, first[document], document) for document, value in self._best.items())
         near = heapq.nsmallest(_NEAR_DOCUMENTS, ordered)
-        self._episodes = {document: self._episode(document) for _, _, document in near}
         #: What speaks for the candidates of near documents, by their places.
-        self._at: dict[Document, dict[int, float]] = {document: {} for document in self._episodes}
+        self._at: dict[Document, dict[int, float]] = {document: {} for _, _, document in near}
+        episodes = (document for document in self._at if isinstance(document, tuple))
+        self._episodes = {document: self._episode(document) for document in episodes}
         #: (-own, path, place) of the candidates there, for the best of which others are looked for.
         self._placed: list[tuple[float, str, int, Document]] = []
         for hit, value in zip(hits, own, strict=True):
@@ -121,10 +118,8 @@ class Surroundings:
                     near += share * (at(place - distance, 0.0) + at(place + distance, 0.0))
             yield near, best
 
-    def _episode(self, document: Document) -> _Episode:
+    def _episode(self, document: tuple[str, int]) -> _Episode:
         """The episode, kept until the index changes."""
-        if not isinstance(document, tuple):
-            return _FILE
         episodes: dict[Document, _Episode] = self._index.kept("episodes", dict)
         known = episodes.get(document)
         if known is None:
@@ -137,10 +132,11 @@ class Surroundings:
 
     def _place_of(self, hit: TextHit, document: Document) -> int | None:
         """Where a passage stands in its file or episode; None if nothing is looked for there."""
-        episode = self._episodes.get(document)
-        if episode is _FILE:
-            return hit.ordinal
-        return episode.places.get(hit.memory_id) if episode else None
+        if document not in self._at:
+            return None
+        if isinstance(document, tuple):
+            return self._episodes[document].places.get(hit.memory_id)
+        return hit.ordinal
 
     def _passage(self, document: Document, place: int) -> list[tuple[int, int]]:
         """(memory id, ordinal) at a place in a near document, as a list of at most one."""

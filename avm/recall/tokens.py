@@ -89,7 +89,7 @@ def count_tokens(text: str) -> int:
         return _count_whole(text)
     words = text.split(" ")
     first = words.pop(0)
-    return _count_whole(first) + sum(map(_word_counts().__getitem__, words))
+    return _count_whole(first) + sum(map(_WORD_COUNTS.__getitem__, words))
 
 
 class _Plain(dict[str, bool]):
@@ -137,9 +137,7 @@ class _WordCounts(dict[str, int]):
         return count
 
 
-@cache
-def _word_counts() -> _WordCounts:
-    return _WordCounts()
+_WORD_COUNTS = _WordCounts()
 
 
 @lru_cache(_CACHED_PIECES)
