@@ -68,7 +68,7 @@ class Markdown:
         if not self._groups:  # it may stay alone, which looks otherwise
             alone = _lines(group[1], {day: {name: [piece]}})
             cost = max(cost, sum(map(self._count, alone)))
-        fence = max(self._fence, *map(_fence_of, (piece.text, name, group[1])))
+        fence = self._fence_with(piece)
         if fence == self._fence:
             return cost
         return cost + 2 * (self._count("`" * fence + "\n") - self._count("`" * self._fence + "\n"))
@@ -78,7 +78,11 @@ class Markdown:
         group, day, name = _place(piece)
         files = self._groups.setdefault(group, {}).setdefault(day, {})
         files.setdefault(name, []).append(piece)
-        self._fence = max(self._fence, *map(_fence_of, (piece.text, name, group[1])))
+        self._fence = self._fence_with(piece)
+
+    def _fence_with(self, piece: Piece) -> int:
+        (_, folder), _, name = _place(piece)
+        return max(self._fence, *map(_fence_of, (piece.text, name, folder)))
 
     def take_out(self, piece: Piece) -> None:
         """Leave it out again."""
