@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from avm.api import values
-from avm.api.viewed import Viewed, again_if_damaged, not_found
+from avm.api.viewed import Viewed, again_if_damaged
 from avm.base import paths
 from avm.base.errors import UsageError
 
@@ -54,10 +54,7 @@ class Comparing(Viewed):
             least = _LEAST if model else _LEAST_BY_TEXT
         least = values.share(least, "min")
         with self.store.index.snapshot():
-            row = self.store.index.memory(rel)
-            if row is None:
-                raise not_found(rel)
-            found = self._like(row, model, limit, least)
+            found = self._like(self._indexed(rel), model, limit, least)
         return Similar(
             _by(model),
             tuple(

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avm.api import values
-from avm.api.viewed import Viewed, again_if_damaged, not_found
+from avm.api.viewed import Viewed, again_if_damaged
 from avm.base import paths
 from avm.base.errors import UsageError
 from avm.base.times import format_instant, instant_of
@@ -154,7 +154,6 @@ class Reading(Viewed):
         folders = {paths.display(name): count for name, count in counts.by_folder}
         return Stats(counts.memories, counts.bytes, tags, folders)
 
-    @again_if_damaged
     def links(self, path: str) -> list[str]:
         """The memories that a memory links to, by path. Raises NotFoundError."""
         return sorted({link["path"] for link in self.meta(path)["links"] if link["path"]})
@@ -168,9 +167,7 @@ class Reading(Viewed):
         self.store.refresh()
         index, where = self.store.index, self._filter("")
         with index.snapshot():
-            row = index.memory(rel)
-            if row is None:
-                raise not_found(rel)
+            row = self._indexed(rel)
             resolver = Resolver(index, where)
             pointing = index.pointing_at([row.id], where, "link")
             found = {one.path for one in pointing if resolver.resolve(one.target, one.path) == rel}
@@ -186,9 +183,7 @@ class Reading(Viewed):
         self.store.refresh()
         index = self.store.index
         with index.snapshot():
-            row = index.memory(rel)
-            if row is None:
-                raise not_found(rel)
+            row = self._indexed(rel)
             resolver = Resolver(index, self._filter(""))
             links = [
                 {"target": target, "path": _shown(resolver.resolve(target, rel))}

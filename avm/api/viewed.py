@@ -14,6 +14,7 @@ from avm.base.errors import AccessError, NotFoundError, UsageError
 from avm.vault import files
 
 if TYPE_CHECKING:
+    from avm.index.index import MemoryRow
     from avm.index.text import Filter
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -82,6 +83,13 @@ class Viewed:
         if self.store.has_ended(rel, status):
             raise not_found(rel)
         return rel
+
+    def _indexed(self, rel: str) -> MemoryRow:
+        """What the index knows of an existing file. Raises NotFoundError for what is no memory."""
+        row = self.store.index.memory(rel)
+        if row is None:
+            raise not_found(rel)
+        return row
 
     def _writable(self, path: str) -> str:
         rel = paths.clean_rel(path)
