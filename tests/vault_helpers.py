@@ -155,7 +155,7 @@ def assert_well(avm: AVM) -> None:
 
 
 def git_locks(vault: Vault) -> list[Path]:
-    """Lock files of git's; AVM's own are `filelock`s, which stay as empty files."""
+    """Lock files of git's; AVM's own stay as empty files."""
     found = (path.relative_to(vault.common_dir) for path in vault.common_dir.rglob("*.lock"))
     return sorted(path for path in found if "avm" not in path.parts)
 

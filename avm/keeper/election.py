@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from avm.api.keeper import noted_socket, socket_path
 from avm.base.keeper_client import Connection, Hello
 from avm.vault.location import Vault
-from avm.vault.locks import try_lock
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
+from avm.vault.locks import Lock, try_lock
 
 #: How long one that is told to stop may take: it commits what waits.
 _STOP_SECONDS = 30.0
@@ -26,7 +22,7 @@ def lock_path(vault: Vault) -> Path:
     return vault.state_dir / "keeper.lock"
 
 
-def take_role(vault: Vault, mine: Hello) -> BaseFileLock | Hello | None:
+def take_role(vault: Vault, mine: Hello) -> Lock | Hello | None:
     """The role's lock; else the hello of the keeper that has the role, None if it does not speak.
 
     One that `mine` replaces is told to stop.

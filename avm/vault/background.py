@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from avm.base import log
 from avm.base.config import Config
@@ -16,10 +15,7 @@ from avm.vault.changes import FRESH, OPEN
 from avm.vault.committer import Committer, Report
 from avm.vault.housekeeping import Housekeeper
 from avm.vault.location import Vault
-from avm.vault.locks import try_lock
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
+from avm.vault.locks import Lock, try_lock
 
 _log = log.logger(__name__)
 _POLL_SECONDS = 0.25
@@ -60,7 +56,7 @@ class BackgroundCommitter:
         self._housekeeper = Housekeeper(vault)
         self._tidying: threading.Thread | None = None
         self._stop = threading.Event()
-        self._lock: BaseFileLock | None = None
+        self._lock: Lock | None = None
         self._thread = threading.Thread(target=self._run, name="avm-committer", daemon=True)
 
     def start(self) -> None:

@@ -17,12 +17,16 @@ def lock_of(file: Path) -> Path:
 
 def append(file: Path, record: Mapping[str, object], *, fsync: bool = False) -> None:
     """Append one record; with `fsync` it survives a power cut."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(record) + "\n"
-    with locked(lock_of(file)), file.open("a+b") as journal:
-        if journal.tell() and os.pread(journal.fileno(), 1, journal.tell() - 1) != b"\n":
-            line = "\n" + line  # after a line that a kill cut short
-        journal.write(line.encode())
-        journal.flush()
-        if fsync:
-            os.fsync(journal.fileno())
+    line = json.dumps(record).encode() + b"\n"
+    with locked(lock_of(file)):  # which makes the folder
+        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        try:
+            size = os.fstat(fd).st_size
+            if size and os.pread(fd, 1, size - 1) != b"\n":
+                line = b"\n" + line  # after a line that a kill cut short
+            while line:
+                line = line[os.write(fd, line) :]
+            if fsync:
+                os.fsync(fd)
+        finally:
+            os.close(fd)

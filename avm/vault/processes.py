@@ -22,6 +22,9 @@ _REWRITING = _MUTATING - {"add", "clean", "commit", "mv", "rm"}
 _POLL_SECONDS = 0.005
 #: A process may become git after its start: between fork and exec it bears its parent's name.
 _YOUNG_SECONDS = 1.0
+#: How long the list of processes counts, with those that the kernel has numbered since.
+_LISTED_SECONDS = 1.0
+_MOST_BEGUN = 50
 #: Options before the command's name that take the next word with them.
 _WITH_VALUE = frozenset(("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path"))
 
@@ -32,7 +35,10 @@ class GitWatch:
     def __init__(self, root: Path) -> None:
         self._root = str(root)
         self._outlasted: str | None = None  # the command that was waited for long enough
-        self._others: dict[str, float] = {}  # process → when it was first seen, as no git
+        self._others: set[str] = set()  # processes that are no git and too old to become it
+        self._young: dict[str, float] = {}  # the rest, process → when it was first seen
+        self._listed_at = -_LISTED_SECONDS
+        self._newest = 0  # the process that was begun last when they were looked at
 
     def running(self) -> str | None:
         """`git commit (process 4711)` for one that runs, None if there is none to be seen."""
@@ -56,18 +62,34 @@ class GitWatch:
         return self._in_proc(commands) if os.path.isdir("/proc/self") else self._from_ps(commands)
 
     def _in_proc(self, commands: Collection[str]) -> str | None:
-        now = time.monotonic()
-        others: dict[str, float] = {}
+        now, newest = time.monotonic(), _newest_process()
+        young: dict[str, float] = {}
         found = None
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            seen = self._others.get(pid, now)
-            words = _git_words(pid) if now - seen < _YOUNG_SECONDS else None
-            if words is None:
-                others[pid] = seen
-            elif found is None and (command := _command(words)) in commands and self._is_here(pid):
+        for pid in self._candidates(now, newest):
+            words, seen = _git_words(pid), self._young.get(pid, now)
+            if words is None and now - seen >= _YOUNG_SECONDS:
+                self._others.add(pid)
+                continue
+            young[pid] = seen
+            if words is None or found is not None:
+                continue
+            if (command := _command(words)) in commands and self._is_here(pid):
                 found = f"git {command} (process {pid})"
-        self._others = others
+        self._young, self._newest = young, newest
         return found
+
+    def _candidates(self, now: float, newest: int) -> list[str]:
+        """The processes to look at. To list /proc takes longer than all else that a write does, so
+        it is done when their numbers do not tell which are new.
+        """
+        begun = newest - self._newest
+        if now - self._listed_at < _LISTED_SECONDS and 0 <= begun < _MOST_BEGUN:
+            new = map(str, range(self._newest + 1, newest + 1))
+            return [*self._young, *new]
+        self._listed_at = now
+        listed = set(filter(str.isdigit, os.listdir("/proc")))
+        self._others &= listed
+        return list(listed - self._others)
 
     def _is_here(self, pid: str) -> bool:
         try:
@@ -88,6 +110,15 @@ class GitWatch:
             if os.path.basename(name) == "git" and (found := _command(rest)) in commands:
                 return f"git {found} (process {pid})"
         return None
+
+
+def _newest_process() -> int:
+    """The number that the kernel gave last; 0 where it does not say."""
+    try:
+        with open("/proc/loadavg", "rb") as file:
+            return int(file.read().rsplit(maxsplit=1)[-1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _git_words(pid: str) -> list[str] | None:

@@ -42,7 +42,6 @@ KEEPERS = {
     "subprocess",
     "secrets",
     "importlib.resources",
-    "filelock",
 }
 VERBS = {
     "search": (["search", "hello"], {"avm.overlay.names", "avm.api.facts", "avm.api.written"}),
