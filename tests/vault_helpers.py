@@ -22,6 +22,7 @@ from avm.vault import init, rescue
 from avm.vault.authors import Authors, Entry
 from avm.vault.committer import Committer, Report
 from avm.vault.location import Vault, open_vault
+from avm.vault.objects import open_objects
 
 AGENT = "akashi"
 #: Both ways to git's objects: libgit2 cannot open a SHA-256 repository, so the git program is used.
@@ -83,7 +84,7 @@ def remember(
 
 def keep_text(vault: Vault, rel: str) -> None:
     """Keep the text of `rel` as a blob, whatever it holds."""
-    rescue.keep_text(vault, rel, lambda rel, raw: None)
+    rescue.keep_text(vault, rel, lambda rel, raw: None, open_objects(vault))
 
 
 def private(name: str, agent: str = AGENT) -> str:

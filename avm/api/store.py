@@ -25,7 +25,7 @@ from avm.base.lazy import lazy
 from avm.vault import files
 from avm.vault.files import Stamp
 from avm.vault.location import Vault
-from avm.vault.locks import locked
+from avm.vault.locks import is_held, locked
 from avm.vault.processes import GitWatch
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from avm.vault.authors import Authors
     from avm.vault.background import BackgroundCommitter
     from avm.vault.committer import Committer, Report
+    from avm.vault.journal import Mark
     from avm.vault.layout import Layout
     from avm.vault.past import PastTrees
     from avm.vault.revisions import Revisions
@@ -235,12 +236,21 @@ class Store:
             raise RepositoryError(answer["error"])
         return Report(answer["commits"], answer["waiting"], answer["blocked"])
 
-    def record(self, rel: str, agent: str | None, op: str) -> None:
+    def record(self, rel: str, agent: str | None, op: str) -> Mark | None:
         """Note who wrote `rel`, after the file is in place; nobody where AVM commits nothing."""
-        if files.is_below_memory(rel):
-            from avm.vault.authors import Entry
+        if not files.is_below_memory(rel):
+            return None
+        from avm.vault.authors import Entry
 
-            self._authors.record(Entry(rel, agent, op, self.now()), fsync=self.config.fsync)
+        return self._authors.record(Entry(rel, agent, op, self.now()), fsync=self.config.fsync)
+
+    def still_noted(self, mark: Mark) -> bool:
+        """Whether the note that gave `mark` is the newest of all, and no commit can settle it that
+        has not seen what was written before this call."""
+        from avm.vault import recovery
+
+        # In this order: a committer that begins in between reads the file as it is now.
+        return not is_held(recovery.mutex(self.vault)) and self._authors.is_at(mark)
 
     def write_new(self, rel: str, data: bytes) -> bool:
         """Create a file; False if the name is taken. Raises AccessError, UsageError."""
@@ -369,12 +379,7 @@ class Store:
     def _read_ending(self, rel: str) -> float | None:
         from avm.base import memory_file
 
-        try:
-            with self.vault.path(rel).open("rb") as file:
-                # Enough to hold the longest front matter that is read.
-                head = file.read(memory_file.MAX_FRONT_BYTES + 1024)
-        except OSError:
-            return None
+        head = _head(f"{self.vault.root}/{rel}", memory_file.MAX_FRONT_BYTES + 1024)
         if b"expires" not in head and b"ttl" not in head:
             return None
         front = memory_file.parse(head, max_body=0).front
@@ -404,6 +409,24 @@ class Store:
                 shown = paths.display(str(place.relative_to(self.vault.root)))
                 raise AccessError(f"{shown} is no folder: cannot write {paths.display(rel)}")
         return place / name
+
+
+def _head(place: str, most: int) -> bytes:
+    """The beginning of a file: enough to hold the longest front matter that is read; empty if it
+    cannot be read. Most front matter is in the first block, and most text has none."""
+    try:
+        fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        head = os.read(fd, 4096)
+        if len(head) < 4096 or b"---" not in head[:8]:
+            return head
+        return head + os.pread(fd, most - len(head), len(head))
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
 
 
 def _cannot_write(rel: str, err: OSError) -> AVMError:

@@ -16,6 +16,7 @@ from avm.vault import files
 if TYPE_CHECKING:
     from avm.index.index import MemoryRow
     from avm.index.text import Filter
+    from avm.vault.journal import Mark
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -50,10 +51,11 @@ class Viewed:
             return False
         return True
 
-    def wrote(self, rel: str, op: str) -> None:
+    def wrote(self, rel: str, op: str) -> Mark | None:
         """Note that `rel` was written as this viewer, here or by a mount's pass-through."""
-        self.store.record(rel, self.viewer.agent, op)
+        mark = self.store.record(rel, self.viewer.agent, op)
         self.store.commit_in_background()
+        return mark
 
     def _readable(self, by_rel: dict[str, str]) -> dict[str, str]:
         return {rel: text for rel, text in by_rel.items() if self.viewer.can_read(rel)}

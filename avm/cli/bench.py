@@ -101,6 +101,25 @@ def recall(
     door.result(recall_report.as_json(place, measured), text)
 
 
+@command.command("fuse")
+@click.option("--rounds", default=5, metavar="N", help="How often each place has its turn; 5.")
+@click.option("--markdown", is_flag=True, help="Print a markdown table.")
+@shared
+@click.pass_obj
+def fuse(door: Door, rounds: int, markdown: bool) -> None:
+    """Print what file operations take in a folder, a plain pass-through and AVM's mount.
+
+    Makes its own vault and mounts in the temp folder; the vault's keeper runs.
+    """
+    from avm.bench import file_system, file_system_report, report
+
+    place = report.machine()
+    with _folder(None) as folder:
+        measured = file_system.measure(folder, _teller(), rounds)
+    text = file_system_report.as_text(place, measured, markdown=markdown)
+    door.result(file_system_report.as_json(place, measured), text)
+
+
 def _teller() -> Callable[[str], None]:
     """Where the lines on what is done now go: to a person who looks."""
     return warn if sys.stderr.isatty() else (lambda line: None)

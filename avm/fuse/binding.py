@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 
 from avm.base import log
 from avm.base.errors import MountError
+from avm.fuse.fast import Fast, StatLayout, is_known
 from avm.fuse.hints import no_libfuse
 from avm.fuse.operations import Operations, answer_errno
 from avm.fuse.platform import options_for
@@ -50,8 +51,11 @@ class Binding:
         options: Mapping[str, str | int | bool],
         *,
         threads: bool = True,
+        fast: bool = True,
     ) -> int:
         """Mount, serve until unmounted, and return libfuse's exit code (0: a normal end).
+
+        Without `fast` every call takes the binding's own way.
 
         libfuse says why it could not mount only on file descriptor 2. Raises what `operations.init`
         or `operations.destroy` raised: those have no caller who could be told.
@@ -65,14 +69,18 @@ class Binding:
             operations.statfs = None  # type: ignore[method-assign, assignment, unused-ignore]
         failures: list[BaseException] = []
         mixin = _Fusepy if self.name == "fusepy" else _Mfusepy
-        fuse = type(
-            "AVMFuse",
-            (mixin, self.module.FUSE),
-            {
-                "failures": failures,
-                "end_session": staticmethod(self.module.fuse_exit),
-            },
-        )
+        bases: tuple[type, ...] = (mixin, self.module.FUSE)
+        members: dict[str, Any] = {
+            "failures": failures,
+            "end_session": staticmethod(self.module.fuse_exit),
+        }
+        if fast and self.name == "fusepy" and is_known():
+            bases = (mixin, Fast, self.module.FUSE)
+            stat_type = self.module.c_stat
+            members |= {
+                "direct": operations, "layout": StatLayout(stat_type), "stat_type": stat_type,
+            }  # fmt: skip
+        fuse = type("AVMFuse", bases, members)
         arguments: dict[str, Any] = {"nothreads": not threads, "raw_fi": True, **options}
         if self.name == "fusepy":
             codecs.register(_find_codec)

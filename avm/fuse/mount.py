@@ -31,14 +31,16 @@ def serve(
     binding: bindings.Choice = "auto",
     options: Mapping[str, str | int | bool] | None = None,
     threads: bool = True,
+    fast: bool = True,
 ) -> None:
     """Show `tree` at `mountpoint` and return when it has been unmounted or a signal came.
 
     `on_ready` is called, on another thread, when the kernel has accepted the mount. It must not ask
     the mount anything, its folder's attributes included: nothing is answered before it returns. If
     it raises, the mount ends and the error comes out here. `options` go over the standard ones
-    (False takes one away). The tree is closed in the end in every case. SIGINT, SIGTERM and SIGHUP
-    must have their default handlers: libfuse then unmounts and ends in good order.
+    (False takes one away); without `fast` every call takes the binding's own way. The tree is
+    closed in the end in every case. SIGINT, SIGTERM and SIGHUP must have their default handlers:
+    libfuse then unmounts and ends in good order.
 
     Raises MountError: no libfuse, an unfit mount point, or the words of libfuse with a hint.
     """
@@ -57,7 +59,7 @@ def serve(
         chosen = {**loaded.options(), **(options or {})}
         words.begin()
         try:
-            code = loaded.run(operations, str(point), chosen, threads=threads)
+            code = loaded.run(operations, str(point), chosen, threads=threads, fast=fast)
         finally:
             text = words.end()
     if not ready.is_set():

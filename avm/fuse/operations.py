@@ -17,7 +17,7 @@ from avm.base import log
 from avm.base.errors import AVMError
 from avm.fuse.platform import here
 from avm.fuse.tree import Tree
-from avm.overlay.attributes import Attributes
+from avm.overlay.attributes import Attributes, Entry
 from avm.overlay.handle import Handle
 from avm.overlay.times import UTIME_NOW
 
@@ -142,9 +142,15 @@ class Operations:
 
     def getattr(self, path: str, fi: FileInfo | None = None) -> dict[str, int]:
         """`stat`, or `fstat` where libfuse knows the open file (`path` is None then)."""
-        if fi:
-            return _stat(self._files[fi.fh].attributes())
-        return _stat(self._tree.attributes(path))
+        return _stat(self.attributes_of(fi) if fi else self.attributes(path))
+
+    def attributes(self, path: str) -> Attributes:
+        """`lstat`."""
+        return self._tree.attributes(path)
+
+    def attributes_of(self, fi: FileInfo) -> Attributes:
+        """`fstat`."""
+        return self._files[fi.fh].attributes()
 
     def readlink(self, path: str) -> str:
         """Read a symbolic link."""
@@ -229,7 +235,11 @@ class Operations:
         """Read."""
         return self._files[fi.fh].read(size, offset)
 
-    def write(self, path: str | None, data: bytes, offset: int, fi: FileInfo) -> int:
+    def read_into(self, memory: memoryview, offset: int, fi: FileInfo) -> int:
+        """Read into `memory`, as much as there is; the number of bytes."""
+        return self._files[fi.fh].read_into(memory, offset)
+
+    def write(self, path: str | None, data: bytes | memoryview, offset: int, fi: FileInfo) -> int:
         """Write."""
         return self._files[fi.fh].write(data, offset)
 
@@ -251,11 +261,16 @@ class Operations:
 
     def readdir(self, path: str | None, fh: int) -> list[tuple[str, dict[str, int] | None, int]]:
         """The names as they are now; libfuse keeps them for one pass and asks anew on a rewind."""
-        entries = self._tree.list(self._folders[fh])
         names: list[tuple[str, dict[str, int] | None, int]] = [(".", None, 0), ("..", None, 0)]
         # With plain names mfusepy reports inode 0, which the C library skips.
-        names += [(e.name, {"st_mode": e.mode, "st_ino": e.inode}, 0) for e in entries]
+        names += [
+            (name, {"st_mode": mode, "st_ino": inode}, 0) for name, inode, mode in self.entries(fh)
+        ]
         return names
+
+    def entries(self, fh: int) -> list[Entry]:
+        """The names without `.` and `..`, with their types and inodes."""
+        return self._tree.list(self._folders[fh])
 
     def releasedir(self, path: str | None, fh: int) -> None:
         """Forget the folder."""

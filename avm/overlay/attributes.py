@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple
 
 _VIRTUAL_BIT = 1 << 63
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What `stat` says of a path. Times in nanoseconds since the epoch, size in bytes."""
 
     st_mode: int
@@ -31,21 +31,7 @@ class Attributes:
     @classmethod
     def of(cls, status: os.stat_result) -> Attributes:
         """The attributes of a real file."""
-        return cls(
-            status.st_mode,
-            status.st_ino,
-            status.st_dev,
-            status.st_nlink,
-            status.st_uid,
-            status.st_gid,
-            status.st_rdev,
-            status.st_size,
-            status.st_blksize,
-            status.st_blocks,
-            status.st_atime_ns,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-        )
+        return cls._make(_fields_of(status))
 
     @classmethod
     def virtual(cls, *, inode: int, mode: int, size: int, time_ns: int) -> Attributes:
@@ -58,8 +44,10 @@ class Attributes:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+_fields_of = attrgetter(*Attributes._fields)
+
+
+class Entry(NamedTuple):
     """One name in a folder: `mode` holds the type bits only."""
 
     name: str

@@ -24,7 +24,11 @@ class Handle(Protocol):
         """Up to `size` bytes from `offset`."""
         ...
 
-    def write(self, data: bytes, offset: int) -> int:
+    def read_into(self, memory: memoryview, offset: int) -> int:
+        """Read from `offset` into `memory`, as much as there is; the number of bytes."""
+        ...
+
+    def write(self, data: bytes | memoryview, offset: int) -> int:
         """Write all of `data` at `offset` (at the end under O_APPEND); the bytes written."""
         ...
 
@@ -71,7 +75,11 @@ class RealHandle:
         """Up to `size` bytes from `offset`."""
         return os.pread(self.fd, size, offset)
 
-    def write(self, data: bytes, offset: int) -> int:
+    def read_into(self, memory: memoryview, offset: int) -> int:
+        """Read from `offset` into `memory`."""
+        return os.preadv(self.fd, [memory], offset)
+
+    def write(self, data: bytes | memoryview, offset: int) -> int:
         """Write all of `data`. The path is marked at the first write, not at close."""
         if not self._dirty:
             self._dirty = True
@@ -124,7 +132,13 @@ class TextHandle:
         """Up to `size` bytes from `offset`."""
         return self._data[offset : offset + size]
 
-    def write(self, data: bytes, offset: int) -> int:
+    def read_into(self, memory: memoryview, offset: int) -> int:
+        """Read from `offset` into `memory`."""
+        found = self._data[offset : offset + len(memory)]
+        memory[: len(found)] = found
+        return len(found)
+
+    def write(self, data: bytes | memoryview, offset: int) -> int:
         """Raises EACCES."""
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 

@@ -13,8 +13,9 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from avm.api import View
 from avm.base import paths
@@ -27,14 +28,23 @@ from avm.overlay.times import set_times
 from avm.overlay.virtual import Answers, asked_by, folder_exists, is_placeholder
 from avm.vault.files import is_below_memory
 
+if TYPE_CHECKING:
+    from avm.vault.journal import Mark
+
+#: As long after the note of who wrote a file a further write needs none: the commit, which waits
+#: until a path has rested, counts from the note.
+_NEW_SECONDS = 0.25
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND
 
 
 class _Opened:
-    """A file that is open for writing, by the name it has now."""
+    """A file that is open for writing, by the name it has now; `noted` marks its author's note,
+    which was made `at` then (monotonic seconds)."""
 
-    def __init__(self, rel: str) -> None:
+    def __init__(self, rel: str, noted: Mark | None) -> None:
         self.rel = rel
+        self.noted = noted
+        self.at = time.monotonic()
 
 
 class Tree:
@@ -70,11 +80,11 @@ class Tree:
     def attributes(self, path: str) -> Attributes:
         """What `lstat` says; the exact size for a virtual node."""
         rel = path[1:]
-        if self._past.holds(rel):
-            return self._past.attributes(rel)
-        asked = asked_by(rel)
-        if asked:
-            return self._virtual(rel, len(self._answers.get(*asked)))
+        if ":" in rel:
+            if self._past.holds(rel):
+                return self._past.attributes(rel)
+            if asked := asked_by(rel):
+                return self._virtual(rel, len(self._answers.get(*asked)))
         if is_hidden_file(rel):
             return Attributes.of(self._hidden.place(rel).lstat())
         self._check_visible(rel)
@@ -99,18 +109,11 @@ class Tree:
             if self._shows_placeholder(rel):
                 return []
             raise
-        found = []
         try:
             with os.scandir(fd) as listing:
-                for entry in listing:
-                    inner = f"{rel}/{entry.name}" if rel else entry.name
-                    with contextlib.suppress(FileNotFoundError):
-                        if self._lists(inner, entry):
-                            mode = stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
-                            found.append(Entry(entry.name, entry.inode(), mode))
+                return list(self._shown(rel, listing))
         finally:
             os.close(fd)
-        return found
 
     def readlink(self, path: str) -> str:
         """Where a symbolic link points, as written."""
@@ -128,16 +131,8 @@ class Tree:
     def open(self, path: str, flags: int) -> Handle:
         """Open an existing file, or a virtual node's answer as it is now."""
         rel = path[1:]
-        if self._past.holds(rel):
-            if flags & _WRITING:
-                self._past.refuse(rel)
-            return self._past.open(rel)
-        asked = asked_by(rel)
-        if asked:
-            if flags & _WRITING:
-                raise AccessError(f"{paths.display(rel)} is an answer: it cannot be written")
-            data = self._answers.get(*asked)
-            return TextHandle(data, self._virtual(rel, len(data)))
+        if ":" in rel and (handle := self._open_special(rel, flags)):
+            return handle
         if is_hidden_file(rel):
             return self._handle(rel, os.open(self._hidden.place(rel), flags), flags)
         self._check_visible(rel)
@@ -156,16 +151,27 @@ class Tree:
             fd = os.open(rel, opening, dir_fd=self._root)
         return self._handle(rel, fd, flags)
 
+    def _open_special(self, rel: str, flags: int) -> Handle | None:
+        """Open what is no file of the vault's, None if `rel` is one."""
+        if self._past.holds(rel):
+            if flags & _WRITING:
+                self._past.refuse(rel)
+            return self._past.open(rel)
+        asked = asked_by(rel)
+        if asked is None:
+            return None
+        if flags & _WRITING:
+            raise AccessError(f"{paths.display(rel)} is an answer: it cannot be written")
+        data = self._answers.get(*asked)
+        return TextHandle(data, self._virtual(rel, len(data)))
+
     def create(self, path: str, mode: int, flags: int) -> Handle:
         """Create and open a file; `flags` hold O_CREAT, and O_EXCL where the caller said so."""
         rel = path[1:]
-        self._make_way(rel)
-        existed = self._exists(rel)
+        existed = self._make_way(rel)
         flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(rel, flags, mode, dir_fd=self._root)
-        if not existed:
-            self._wrote(rel, "remember")
-        return self._handle(rel, fd, flags)
+        return self._handle(rel, fd, flags, None if existed else self._wrote(rel, "remember"))
 
     def truncate(self, path: str, size: int) -> None:
         """Cut or extend a file that need not be open."""
@@ -310,8 +316,9 @@ class Tree:
         """Before the text at `rel` gives way, where the change cannot be held."""
         self._view.store.before_change(rel, self._view.viewer.agent)
 
-    def _make_way(self, rel: str) -> None:
-        """Before a name is made: may it be, its placeholder folders, an expired file in its way."""
+    def _make_way(self, rel: str) -> bool:
+        """Before a name is made: may it be, its placeholder folders, an expired file in its way.
+        Returns whether the name is taken."""
         self._past.refuse(rel)
         if asked_by(rel):
             raise UsageError(f"{paths.display(rel)} is the name of an answer: choose another")
@@ -321,34 +328,51 @@ class Tree:
         folder = paths.parent(rel)
         if is_placeholder(folder):
             os.makedirs(self._vault.path(folder), exist_ok=True)
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            if self._view.store.has_ended(rel, self._lstat(rel)):
-                self._give_way(rel)
-
-    def _lists(self, rel: str, entry: os.DirEntry[str]) -> bool:
-        name = entry.name
-        if name.startswith(paths.TEMP_PREFIX) or is_hidden_file(rel):
+        try:
+            status = self._lstat(rel)
+        except (FileNotFoundError, NotADirectoryError):
             return False
-        if paths.in_dot_git(rel) or self._past.holds(rel) or asked_by(rel):
-            return False
-        viewer = self._view.viewer
-        if entry.is_dir(follow_symlinks=False):
-            return viewer.shows_folder(rel)
-        if not viewer.can_read(rel):
-            return False
-        if not paths.is_memory_name(name):
+        if not self._view.store.has_ended(rel, status):
             return True
-        return not self._view.store.has_ended(rel, entry.stat(follow_symlinks=False))
+        self._give_way(rel)
+        return False
+
+    def _shown(self, folder: str, listing: Iterable[os.DirEntry[str]]) -> Iterator[Entry]:
+        """What of a folder's entries exists for the viewer."""
+        viewer, has_ended = self._view.viewer, self._view.store.has_ended
+        readable = viewer.can_read(folder)
+        before = f"{folder}/" if folder else ""
+        for entry in listing:
+            name = entry.name
+            rel = before + name
+            if (":" in name or name[0] == ".") and self._hides(rel):
+                continue
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    if readable or viewer.shows_folder(rel):
+                        yield Entry(name, entry.inode(), stat.S_IFDIR)
+                    continue
+                if not readable and not viewer.can_read(rel):
+                    continue
+                if not paths.is_memory_name(name) and entry.is_file(follow_symlinks=False):
+                    yield Entry(name, entry.inode(), stat.S_IFREG)
+                    continue
+                status = entry.stat(follow_symlinks=False)
+                if not has_ended(rel, status):
+                    yield Entry(name, status.st_ino, stat.S_IFMT(status.st_mode))
+            except FileNotFoundError:
+                continue
+
+    def _hides(self, rel: str) -> bool:
+        """Whether a name is in no listing, whoever looks: AVM's and libfuse's temporary files, the
+        vault's `.git`, what poses as an answer."""
+        name = paths.name_of(rel)
+        if name.startswith(paths.TEMP_PREFIX) or is_hidden_file(rel) or paths.in_dot_git(rel):
+            return True
+        return self._past.holds(rel) or asked_by(rel) is not None
 
     def _lstat(self, rel: str) -> os.stat_result:
         return os.stat(rel or ".", dir_fd=self._root, follow_symlinks=False)
-
-    def _exists(self, rel: str) -> bool:
-        try:
-            self._lstat(rel)
-        except FileNotFoundError:
-            return False
-        return True
 
     def _has_name(self, fd: int, rel: str) -> bool:
         try:
@@ -366,8 +390,10 @@ class Tree:
             below = Path(folder).relative_to(root)
             yield from (str(below / name) for name in names)
 
-    def _handle(self, rel: str, fd: int, flags: int) -> RealHandle:
-        opened = _Opened(rel)
+    def _handle(self, rel: str, fd: int, flags: int, noted: Mark | None = None) -> RealHandle:
+        """A file that is open. `noted`: the mark of its author's note, if there is a new one."""
+        opened = _Opened(rel, noted)
+        store = self._view.store
         if flags & _WRITING:
             with self._guard:
                 self._writers.add(opened)
@@ -376,7 +402,7 @@ class Tree:
             try:
                 # Again, as who committed it while it was open has settled the mark of the first
                 # write. Not if another file has the name by now: that one is not ours.
-                if written and self._has_name(fd, opened.rel):
+                if written and not self._still_noted(opened) and self._has_name(fd, opened.rel):
                     self._wrote(opened.rel, "edit")
             finally:
                 with self._guard:
@@ -387,12 +413,19 @@ class Tree:
                 self._give_way(opened.rel)
 
         def wrote() -> None:
+            if self._still_noted(opened):
+                return
             # Another may have written since this file was opened.
             if self._has_name(fd, opened.rel):
-                self._view.store.versions.close(opened.rel, self._view.viewer.agent)
-            self._wrote(opened.rel, "edit")
+                store.versions.close(opened.rel, self._view.viewer.agent)
+            opened.noted, opened.at = self._wrote(opened.rel, "edit"), time.monotonic()
 
         return RealHandle(fd, wrote=wrote, closing=closing, shrinking=shrinking)
+
+    def _still_noted(self, opened: _Opened) -> bool:
+        """Whether the author's note stands that was made for this file a moment ago."""
+        new = opened.noted is not None and time.monotonic() - opened.at < _NEW_SECONDS
+        return new and opened.noted is not None and self._view.store.still_noted(opened.noted)
 
     def _moved(self, source: str, target: str) -> None:
         """Files that are open for writing keep their author under their new names."""
@@ -400,12 +433,14 @@ class Tree:
             for opened in self._writers:
                 if opened.rel == source or opened.rel.startswith(source + "/"):
                     opened.rel = target + opened.rel[len(source) :]
+                    opened.noted = None
 
-    def _wrote(self, rel: str, op: str) -> None:
+    def _wrote(self, rel: str, op: str) -> Mark | None:
         """Journal who wrote; the name of an editor's temporary file is no memory."""
         temporary = is_hidden_file(rel) or paths.is_editor_name(paths.name_of(rel))
-        if is_below_memory(rel) and not temporary:
-            self._view.wrote(rel, op)
+        if temporary or not is_below_memory(rel):
+            return None
+        return self._view.wrote(rel, op)
 
     def _shows_placeholder(self, rel: str) -> bool:
         return is_placeholder(rel) and folder_exists(self._view, rel)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avm.base import paths
-from avm.vault import journal
 from avm.vault.git import blob_id
+from avm.vault.journal import Journal
 from avm.vault.location import Vault
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Allowed:
         if self.is_allowed(raw):
             return
         rules = sorted({finding.rule for finding in findings})
-        journal.append(self._file, {"blob": blob_id(raw), "path": rel, "rules": rules})
+        Journal(self._file).append({"blob": blob_id(raw), "path": rel, "rules": rules})
 
     def is_allowed(self, raw: bytes) -> bool:
         """Whether exactly these bytes were allowed."""

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from avm.base import atomic
-from avm.vault import journal
+from avm.vault.journal import Journal, Mark
 from avm.vault.location import Vault
-from avm.vault.locks import locked
 
 
 class Entry(NamedTuple):
@@ -39,15 +38,20 @@ class Authors:
 
     def __init__(self, vault: Vault) -> None:
         self._file: Path = vault.own_state / "authors.jsonl"
+        self._journal = Journal(self._file)
         self._guard = threading.Lock()
         self._seen = 0  # the size of what `_open` was read from, and the last line of that
         self._last = b""
         self._open: dict[str, Entry] = {}
 
-    def record(self, entry: Entry, *, fsync: bool = False) -> None:
+    def record(self, entry: Entry, *, fsync: bool = False) -> Mark:
         """Append one entry."""
         record = {name: value for name, value in entry._asdict().items() if name != "blob" or value}
-        journal.append(self._file, record, fsync=fsync)
+        return self._journal.append(record, fsync=fsync)
+
+    def is_at(self, mark: Mark) -> bool:
+        """Whether no entry was appended or settled since the one that gave `mark`."""
+        return self._journal.is_at(mark)
 
     def read(self) -> tuple[list[Entry], int]:
         """All entries, oldest first, and the size in bytes of what was read."""
@@ -114,7 +118,7 @@ class Authors:
         """
         if not done and not begun:
             return
-        with locked(journal.lock_of(self._file)):
+        with self._journal.locked():
             try:
                 data = self._file.read_bytes()
             except FileNotFoundError:

@@ -79,12 +79,12 @@ def is_folder(vault: Vault, rel: str) -> bool:
 
 def _status(vault: Vault, rel: str) -> os.stat_result | None:
     """The status of what is at `rel`, None if there is nothing or a symbolic link on the way."""
-    place = vault.root
+    place = str(vault.root)
     status = None
     for name in rel.split("/"):
-        place = place / name
+        place = f"{place}/{name}"
         try:
-            status = place.lstat()
+            status = os.lstat(place)
         except (OSError, ValueError):
             return None
         if stat.S_ISLNK(status.st_mode):

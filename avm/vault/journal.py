@@ -5,28 +5,57 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import NamedTuple
 
 from avm.vault.locks import locked
 
 
-def lock_of(file: Path) -> Path:
-    """The lock under which `file` is appended to and rewritten."""
-    return file.with_suffix(".lock")
+class Mark(NamedTuple):
+    """The file as it was when a record had just been appended; times in nanoseconds."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Mark:
+        """The mark that a file of this status bears."""
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def append(file: Path, record: Mapping[str, object], *, fsync: bool = False) -> None:
-    """Append one record; with `fsync` it survives a power cut."""
-    line = json.dumps(record).encode() + b"\n"
-    with locked(lock_of(file)):  # which makes the folder
-        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+class Journal:
+    """One such file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._lock = file.with_suffix(".lock")
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold it while it is rewritten. Raises RepositoryError."""
+        return locked(self._lock)
+
+    def append(self, record: Mapping[str, object], *, fsync: bool = False) -> Mark:
+        """Append one record; with `fsync` it survives a power cut."""
+        line = json.dumps(record).encode() + b"\n"
+        with self.locked():  # which makes the folder
+            fd = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            try:
+                size = os.fstat(fd).st_size
+                if size and os.pread(fd, 1, size - 1) != b"\n":
+                    line = b"\n" + line  # after a line that a kill cut short
+                while line:
+                    line = line[os.write(fd, line) :]
+                if fsync:
+                    os.fsync(fd)
+                return Mark.of(os.fstat(fd))
+            finally:
+                os.close(fd)
+
+    def is_at(self, mark: Mark) -> bool:
+        """Whether nothing was appended or taken out since `mark`."""
         try:
-            size = os.fstat(fd).st_size
-            if size and os.pread(fd, 1, size - 1) != b"\n":
-                line = b"\n" + line  # after a line that a kill cut short
-            while line:
-                line = line[os.write(fd, line) :]
-            if fsync:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
+            return Mark.of(self.file.stat()) == mark
+        except FileNotFoundError:
+            return False

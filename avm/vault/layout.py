@@ -27,6 +27,8 @@ _SHARD_CHARS = len("2026-11")
 #: As long as a folder's mtime may stand still while names come and go: the kernel's clock ticks
 #: every 1 to 10 ms.
 _TICK_NS = 20_000_000
+#: A write that took longer, from the look at the folder on, may have had others beside it.
+_LONG_SECONDS = 0.005
 #: So many processes may write to one folder as fast as this one before it counts too late.
 _WRITERS = 8
 
@@ -41,7 +43,8 @@ class Place(NamedTuple):
 @dataclass
 class _Known:
     """What was seen in a folder. `entries` counts our own files since; `mtime_ns` is None if it is
-    not there; `trusted` is for how many more files of ours the count holds."""
+    not there; `trusted` is for how many more files of ours the count holds; `seen` is when that was
+    last so (monotonic seconds)."""
 
     mtime_ns: int | None = None
     entries: int = 0
@@ -49,6 +52,7 @@ class _Known:
     settled: bool = True
     months: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
+    seen: float = 0.0
 
 
 class Layout:
@@ -86,7 +90,9 @@ class Layout:
         """Note that a new file of ours is in `folder`."""
         with self._guard:
             known = self._known.get(folder)
-            if known is not None:
+            if known is not None and time.monotonic() - known.seen > _LONG_SECONDS:
+                del self._known[folder]
+            elif known is not None:
                 known.mtime_ns = self._mtime(folder)
                 known.entries += 1
                 known.trusted -= 1
@@ -108,12 +114,15 @@ class Layout:
 
     def _look(self, folder: str) -> _Known:
         known, mtime_ns = self._known.get(folder), self._mtime(folder)
+        now = time.monotonic()
         if known is not None and known.mtime_ns == mtime_ns:
+            known.seen = now
             if mtime_ns is None:
                 return known
             if known.settled if known.entries >= self._full else known.trusted > 0:
                 return known
         known = self._known[folder] = self._listed(folder, mtime_ns)
+        known.seen = now
         return known
 
     def _listed(self, folder: str, mtime_ns: int | None) -> _Known:

@@ -33,6 +33,21 @@ class Lock:
             os.close(fd)
 
 
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock at `path`."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 @contextmanager
 def locked(path: Path, *, timeout: float = 30.0) -> Iterator[None]:
     """Hold the lock at `path`, waiting up to `timeout` seconds.

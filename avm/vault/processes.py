@@ -25,6 +25,8 @@ _YOUNG_SECONDS = 1.0
 #: How long the list of processes counts, with those that the kernel has numbered since.
 _LISTED_SECONDS = 1.0
 _MOST_BEGUN = 50
+#: The kernel's unit of a process's start, in one second.
+_TICKS = os.sysconf("SC_CLK_TCK")
 #: Options before the command's name that take the next word with them.
 _WITH_VALUE = frozenset(("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path"))
 
@@ -36,7 +38,7 @@ class GitWatch:
         self._root = str(root)
         self._outlasted: str | None = None  # the command that was waited for long enough
         self._others: set[str] = set()  # processes that are no git and too old to become it
-        self._young: dict[str, float] = {}  # the rest, process → when it was first seen
+        self._watched: list[str] = []  # those that are git, and those that may become it
         self._listed_at = -_LISTED_SECONDS
         self._newest = 0  # the process that was begun last when they were looked at
 
@@ -62,30 +64,32 @@ class GitWatch:
         return self._in_proc(commands) if os.path.isdir("/proc/self") else self._from_ps(commands)
 
     def _in_proc(self, commands: Collection[str]) -> str | None:
-        now, newest = time.monotonic(), _newest_process()
-        young: dict[str, float] = {}
+        newest = _newest_process()
+        looked_at = self._candidates(newest)
+        oldest = time.clock_gettime(time.CLOCK_BOOTTIME) - _YOUNG_SECONDS
+        self._watched = []
+        self._newest = newest
         found = None
-        for pid in self._candidates(now, newest):
-            words, seen = _git_words(pid), self._young.get(pid, now)
-            if words is None and now - seen >= _YOUNG_SECONDS:
+        for pid in looked_at:
+            name, begun = _name_and_start(pid)
+            if name != b"git" and begun < oldest:
                 self._others.add(pid)
                 continue
-            young[pid] = seen
-            if words is None or found is not None:
+            self._watched.append(pid)
+            if name != b"git" or found is not None:
                 continue
-            if (command := _command(words)) in commands and self._is_here(pid):
+            if (command := _command(_arguments(pid))) in commands and self._is_here(pid):
                 found = f"git {command} (process {pid})"
-        self._young, self._newest = young, newest
         return found
 
-    def _candidates(self, now: float, newest: int) -> list[str]:
+    def _candidates(self, newest: int) -> list[str]:
         """The processes to look at. To list /proc takes longer than all else that a write does, so
         it is done when their numbers do not tell which are new.
         """
-        begun = newest - self._newest
+        now, begun = time.monotonic(), newest - self._newest
         if now - self._listed_at < _LISTED_SECONDS and 0 <= begun < _MOST_BEGUN:
             new = map(str, range(self._newest + 1, newest + 1))
-            return [*self._young, *new]
+            return [*self._watched, *new]
         self._listed_at = now
         listed = set(filter(str.isdigit, os.listdir("/proc")))
         self._others &= listed
@@ -121,16 +125,24 @@ def _newest_process() -> int:
         return 0
 
 
-def _git_words(pid: str) -> list[str] | None:
-    """The arguments of the process, None if it is not git or has gone."""
+def _name_and_start(pid: str) -> tuple[bytes, float]:
+    """A process's name, and when it began in seconds since boot; of one that has gone b"" and 0."""
     try:
-        with open(f"/proc/{pid}/comm", "rb") as file:
-            if file.read() != b"git\n":
-                return None
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            # The name, in brackets, may hold brackets and blanks.
+            before, _, after = file.read(1024).rpartition(b")")
+    except OSError:
+        return b"", 0.0
+    return before.partition(b"(")[2], int(after.split()[19]) / _TICKS
+
+
+def _arguments(pid: str) -> list[str]:
+    """What stands behind the program's name in its command line; empty if it has gone."""
+    try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             return file.read().decode("utf-8", "replace").split("\0")[1:-1]
     except OSError:
-        return None
+        return []
 
 
 def _command(words: Iterable[str]) -> str:

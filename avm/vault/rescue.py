@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from avm.base import paths
 from avm.base.errors import NotFoundError
-from avm.vault import files, git, journal
+from avm.vault import files, git
+from avm.vault.journal import Journal
 from avm.vault.location import Vault
 
 if TYPE_CHECKING:
+    from avm.vault.objects import Objects
     from avm.vault.staging import Check
 
 _RENEWED_SECONDS = 86_400
@@ -27,7 +29,7 @@ class Kept(NamedTuple):
     at: float
 
 
-def keep_text(vault: Vault, rel: str, check: Check) -> None:
+def keep_text(vault: Vault, rel: str, check: Check, objects: Objects) -> None:
     """Write the bytes of `rel` as a git blob unless git has them; `kept.jsonl` names the blob.
 
     git prunes a blob that nothing points at after two weeks (gc.pruneExpire); housekeeping.py
@@ -42,12 +44,10 @@ def keep_text(vault: Vault, rel: str, check: Check) -> None:
         set_copy_aside(vault, rel)
         return
     blob = git.blob_id(raw)
-    there = (vault.common_dir / "objects" / blob[:2] / blob[2:]).exists()
-    if there or git.run(vault.root, ("cat-file", "-e", blob), check=False).returncode == 0:
+    if objects.lost([blob]):
+        note_kept(vault, rel, objects.write_blob(raw))
+    else:
         _renew(vault, rel, blob)
-        return
-    written = git.run(vault.root, ("hash-object", "-w", "--stdin"), stdin=raw)
-    note_kept(vault, rel, written.stdout.decode().strip())
 
 
 def _renew(vault: Vault, rel: str, blob: str) -> None:
@@ -60,7 +60,7 @@ def _renew(vault: Vault, rel: str, blob: str) -> None:
 
 def note_kept(vault: Vault, rel: str, blob: str) -> None:
     """Name a blob in `kept.jsonl`."""
-    journal.append(kept_file(vault), {"path": rel, "blob": blob, "at": time.time()})
+    Journal(kept_file(vault)).append({"path": rel, "blob": blob, "at": time.time()})
 
 
 def kept_file(vault: Vault) -> Path:

@@ -79,7 +79,8 @@ class Versions:
         Text outside of `memory/` only with `anywhere`. Raises RepositoryError.
         """
         if anywhere or files.is_below_memory(rel):
-            keep_text(self._vault, rel, self._check)
+            with self._guard:
+                keep_text(self._vault, rel, self._check, self._git())
 
     def _in_conflict(self, rel: str) -> bool:
         entries = index_file.entries(self._vault, self._vault.git_index, [rel])
@@ -89,14 +90,19 @@ class Versions:
         """What HEAD has at `rel`, and whether a commit of the file as it is would change that."""
         head = history.head(self._vault)
         with self._guard:
-            if self._objects is None:
-                self._objects = open_objects(self._vault)
-            committed = self._objects.entries(head, [rel]).get(rel)
+            objects = self._git()
+            committed = objects.entries(head, [rel]).get(rel)
             if committed is not None:
                 now = blob_on_disk(self._vault, rel, like=committed[0])
                 if now is not None and now[0] == committed[0]:
                     return committed, False
-            return committed, bool(changes_of(self._vault, self._objects, head, [rel]))
+            return committed, bool(changes_of(self._vault, objects, head, [rel]))
+
+    def _git(self) -> Objects:
+        """The repository; call it while the guard is held."""
+        if self._objects is None:
+            self._objects = open_objects(self._vault)
+        return self._objects
 
 
 def _is_committed_name(rel: str) -> bool:

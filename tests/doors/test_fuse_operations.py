@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import logging
 import os
 import stat
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +17,7 @@ import pytest
 
 from avm.base.errors import AccessError, AVMError, ExistsError, NotFoundError
 from avm.fuse import binding
+from avm.fuse.fast import StatLayout, is_known
 from avm.fuse.operations import Operations, answer_errno
 from avm.fuse.platform import here
 from avm.overlay.attributes import Attributes, Entry
@@ -32,7 +35,12 @@ class FakeHandle:
     def read(self, size: int, offset: int) -> bytes:
         return bytes(self.text[offset : offset + size])
 
-    def write(self, data: bytes, offset: int) -> int:
+    def read_into(self, memory: memoryview, offset: int) -> int:
+        found = self.read(len(memory), offset)
+        memory[: len(found)] = found
+        return len(found)
+
+    def write(self, data: bytes | memoryview, offset: int) -> int:
         self.text[offset : offset + len(data)] = data
         return len(data)
 
@@ -367,8 +375,50 @@ def test_the_codec_keeps_every_byte() -> None:
 # The bindings
 
 
+class Timespec(ctypes.Structure):
+    _fields_ = (("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long))
+
+
+class Stat(ctypes.Structure):
+    """A `struct stat` in an order of its own, with a hole and a field that is not ours."""
+
+    _fields_ = (
+        ("st_mode", ctypes.c_uint32), ("st_ino", ctypes.c_ulong), ("st_gen", ctypes.c_uint32),
+        ("st_mtimespec", Timespec), ("st_atimespec", Timespec), ("st_ctimespec", Timespec),
+        ("st_nlink", ctypes.c_uint16), ("st_uid", ctypes.c_uint32), ("st_gid", ctypes.c_uint32),
+        ("st_dev", ctypes.c_ulong), ("st_rdev", ctypes.c_ulong), ("st_size", ctypes.c_longlong),
+        ("st_blocks", ctypes.c_long), ("st_blksize", ctypes.c_long), ("spare", ctypes.c_byte),
+    )  # fmt: skip
+
+
+def test_a_packed_stat_is_what_field_by_field_gives() -> None:
+    values = Attributes(
+        0o100644, 1 << 63 | 7, 1 << 40, 3, 4_000_000_000, 5, 6, 1 << 50, 4096, 9,
+        -1, 1_700_000_000_123_456_789, 999_999_999,
+    )  # fmt: skip
+    layout = StatLayout(Stat)
+    data = layout.pack(values)
+    assert len(data) == layout.size == ctypes.sizeof(Stat)
+    packed = Stat.from_buffer_copy(data)
+    times = {"st_atime_ns": "st_atimespec", "st_mtime_ns": "st_mtimespec"}
+    times |= {"st_ctime_ns": "st_ctimespec"}
+    for name, value in values._asdict().items():
+        if name in times:
+            moment = getattr(packed, times[name])
+            assert (moment.tv_sec, moment.tv_nsec) == divmod(value, 10**9)
+        else:
+            assert getattr(packed, name) == value, name
+    assert (packed.st_gen, packed.spare) == (0, 0)
+
+
+def test_only_where_every_value_fits_is_a_stat_packed() -> None:
+    assert is_known("linux") == (sys.maxsize > 2**32) and not is_known("darwin")
+
+
 class FakeModule:
     """A binding whose FUSE class only notes how it was called."""
+
+    c_stat = Stat
 
     def __init__(self, outcome: BaseException | None = None) -> None:
         self.calls: list[Any] = []

@@ -16,7 +16,7 @@ from avm.fuse import background, mounts, registry
 from avm.fuse.mount import prepare
 from avm.fuse.platform import here
 from mount.test_fuse_site import (
-    KINDS,
+    BINDINGS,
     PREFERRED,
     SERVER,
     START_SECONDS,
@@ -38,7 +38,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     clean_up(site)
 
 
-@pytest.fixture(params=KINDS, ids="/libfuse".join)
+@pytest.fixture(params=BINDINGS, ids="/libfuse".join)
 def each_site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
     site = new_site(tmp_path, request.param)
     yield site

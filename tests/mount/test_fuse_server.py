@@ -21,6 +21,8 @@ from avm.fuse.mount import prepare, serve
 from avm.overlay.attributes import Attributes, Entry
 from avm.overlay.times import set_times
 
+#: Before a binding's name: every call takes the binding's own way.
+GENERIC = "generic "
 _thread = threading.local()
 
 
@@ -36,7 +38,10 @@ class File:
     def read(self, size: int, offset: int) -> bytes:
         return os.pread(self._fd, size, offset)
 
-    def write(self, data: bytes, offset: int) -> int:
+    def read_into(self, memory: memoryview, offset: int) -> int:
+        return os.preadv(self._fd, [memory], offset)
+
+    def write(self, data: bytes | memoryview, offset: int) -> int:
         return os.pwrite(self._fd, data, offset)
 
     def truncate(self, size: int) -> None:
@@ -61,7 +66,12 @@ class Text:
     def read(self, size: int, offset: int) -> bytes:
         return self._text[offset : offset + size]
 
-    def write(self, data: bytes, offset: int) -> int:
+    def read_into(self, memory: memoryview, offset: int) -> int:
+        found = self.read(len(memory), offset)
+        memory[: len(found)] = found
+        return len(found)
+
+    def write(self, data: bytes | memoryview, offset: int) -> int:
         raise OSError(errno.EACCES, "read-only")
 
     def truncate(self, size: int) -> None:
@@ -222,7 +232,8 @@ def main() -> int:
             arguments.mountpoint,
             vault_root=arguments.root,
             on_ready=ready,
-            binding=arguments.binding,
+            binding=arguments.binding.removeprefix(GENERIC),
+            fast=not arguments.binding.startswith(GENERIC),
             options=dict.fromkeys(arguments.option, True),
         )
     except AVMError as error:

@@ -21,7 +21,9 @@ ROOT = SERVER.parent.parent.parent
 START_SECONDS = 20.0
 
 #: binding, libfuse. The first is the one that AVM prefers; "auto" must see that fusepy cannot.
-KINDS = [("fusepy", "2"), ("mfusepy", "2"), ("auto", "3")]
+BINDINGS = [("fusepy", "2"), ("mfusepy", "2"), ("auto", "3")]
+#: With the first, and every call by its own way.
+KINDS = [*BINDINGS, ("generic fusepy", "2")]
 PREFERRED = KINDS[0]
 
 

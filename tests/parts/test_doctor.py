@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import git
-from vault_helpers import index_file, python
+from vault_helpers import index_file, keep_text, python
 
 from avm import AVM
 from avm.api import doctor
@@ -23,7 +23,7 @@ from avm.base.errors import RepositoryError
 from avm.overlay import shadowed
 from avm.vault import housekeeping
 from avm.vault.locks import try_lock
-from avm.vault.rescue import keep_text, set_aside
+from avm.vault.rescue import set_aside
 
 ALL = (*CHECKS, *shadowed.CHECKS)
 DAY = 86_400
@@ -183,7 +183,7 @@ def hidden_left(avm: AVM) -> None:
 
 def text_kept(avm: AVM) -> None:
     put(avm, "memory/shared/draft.md", "draft")
-    keep_text(avm.store.vault, "memory/shared/draft.md", lambda rel, raw: None)
+    keep_text(avm.store.vault, "memory/shared/draft.md")
 
 
 def file_rescued(avm: AVM) -> None:
