@@ -34,7 +34,9 @@ class Stats:
 class Status:
     """The state of a vault. `waiting` maps vault paths to why they are not committed; `blocked`
     says what holds up all commits; `unreadable` lists (vault path, problem); `keeper` says
-    in a line whether one runs and how it is."""
+    in a line whether one runs and how it is. `dropped` are memories whose front matter a plain
+    write took away; `rescued` lists (vault path, where the file was moved out of a new one's way);
+    `refused` (path of a virtual node, why what was written to it was not taken), newest last."""
 
     vault: str
     adopted: bool
@@ -48,3 +50,6 @@ class Status:
     semantic: str
     notice: str | None
     keeper: str
+    dropped: tuple[str, ...] = ()
+    rescued: tuple[tuple[str, str], ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()

@@ -23,7 +23,7 @@ from avm.base.errors import (
 )
 from avm.base.lazy import lazy
 from avm.vault import files
-from avm.vault.files import Stamp
+from avm.vault.files import Stamp, open_quietly
 from avm.vault.location import Vault
 from avm.vault.locks import is_held, locked
 from avm.vault.processes import GitWatch
@@ -318,6 +318,8 @@ class Store:
         if self.has_ended(rel, status):
             from avm.vault.rescue import set_aside
 
+            # What no commit holds becomes a version: the next round commits it.
+            self.versions.close(rel, agent, leaving=True)
             set_aside(self.vault, rel)
         elif status.st_size:
             in_git = self.versions.close(rel, agent, leaving=leaving)
@@ -415,7 +417,7 @@ def _head(place: str, most: int) -> bytes:
     """The beginning of a file: enough to hold the longest front matter that is read; empty if it
     cannot be read. Most front matter is in the first block, and most text has none."""
     try:
-        fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = open_quietly(place, os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return b""
     try:

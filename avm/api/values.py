@@ -80,6 +80,29 @@ def tags(value: str | Iterable[str] | None) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def names(value: object) -> list[str]:
+    """Names of memories: one, or several; the brackets of `[[…]]` are taken off."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, Iterable):
+        raise UsageError(f"{value!r}: give names, such as ['btc_lesson', 'notes/risk.md']")
+    found = []
+    for item in items:
+        name = item.strip() if isinstance(item, str) else ""
+        name = name.removeprefix("[[").removesuffix("]]").strip()
+        if not name or len(name.splitlines()) != 1:
+            raise UsageError(f"{item!r}: give a name such as btc_lesson or notes/risk.md")
+        found.append(name)
+    return list(dict.fromkeys(found))
+
+
+def yes_or_no(value: object) -> bool:
+    """A bool, or `true` or `false` as text."""
+    found = {"true": True, "yes": True, "false": False, "no": False}.get(str(value).lower())
+    if found is None:
+        raise UsageError(f"{value!r}: give true or false")
+    return found
+
+
 def ttl(value: str | timedelta | None) -> timedelta | None:
     """A time to live: a duration such as `30d`, or None for ever."""
     if value is None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from avm.api.changing import Changing
 from avm.api.comparing import Comparing
+from avm.api.delta import Delta
 from avm.api.explaining import Explaining
+from avm.api.settling import Settling
 from avm.api.store import Store
 from avm.api.undoing import Undoing
 from avm.api.viewed import again_if_damaged
-from avm.api.writing import Writing
 from avm.base import paths
 from avm.base.access import Viewer
 from avm.base.errors import AccessError
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from avm.vault.committer import Report
 
 
-class View(Writing, Explaining, Comparing, Undoing):
+class View(Changing, Settling, Delta, Explaining, Comparing, Undoing):
     """What one viewer may do, and the vault as a whole, as far as this viewer sees it."""
 
     def commit(self, message: str | None = None) -> Report:
@@ -73,7 +75,9 @@ class View(Writing, Explaining, Comparing, Undoing):
         """
         from avm.api.facts import Status
         from avm.api.keeper import description
+        from avm.vault import dropped, rescue
 
+        vault = self.store.vault
         self.store.refresh()
         index = self.store.index
         where = self._filter(folder)
@@ -102,6 +106,17 @@ class View(Writing, Explaining, Comparing, Undoing):
             semantic=self.store.semantic.describe(told),
             notice=index.notice,
             keeper=description(told, in_full=self.viewer.agent is None),
+            dropped=tuple(
+                paths.display(rel)
+                for rel in dict.fromkeys((*report.dropped, *dropped.standing(vault)))
+                if self.viewer.can_read(rel) and paths.is_below(rel, where.scope)
+            ),
+            rescued=tuple(
+                (paths.display(rel), str(place))
+                for rel, place in rescue.moved_aside(vault)
+                if self.viewer.can_read(rel) and paths.is_below(rel, where.scope)
+            ),
+            refused=tuple(self.refusals),
         )
 
 

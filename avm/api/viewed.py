@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from avm.index.text import Filter
     from avm.vault.journal import Mark
 
+_REFUSALS = 10
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -42,6 +44,9 @@ class Viewed:
     def __init__(self, store: Store, viewer: Viewer) -> None:
         self.store = store
         self.viewer = viewer
+        #: What could not be written to a virtual node and why, newest last: a shell says no more
+        #: than `Invalid argument`.
+        self.refusals: deque[tuple[str, str]] = deque(maxlen=_REFUSALS)
 
     def exists(self, path: str) -> bool:
         """Whether the file exists for this viewer: there, readable, not expired."""
@@ -50,6 +55,10 @@ class Viewed:
         except NotFoundError:
             return False
         return True
+
+    def refused(self, rel: str, why: str) -> None:
+        """Note for `status` why a write to a virtual node was refused."""
+        self.refusals.append((paths.display(rel), why))
 
     def wrote(self, rel: str, op: str) -> Mark | None:
         """Note that `rel` was written as this viewer, here or by a mount's pass-through."""

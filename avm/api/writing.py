@@ -77,7 +77,7 @@ class Writing(Viewed):
         rel = self._writable(path)
         data = values.data(text)
         if not allow_secret:
-            _refuse_tokens(data)
+            refuse_tokens(data)
         existed = files.regular_file(self.store.vault, rel) is not None
         with self.store.changing(rel, self.viewer.agent):
             self.store.replace(rel, data)
@@ -138,7 +138,7 @@ class Writing(Viewed):
         place = self.store.layout.place(home, front["created"])
         data = memory_file.render(front, body)
         if not allow_secret:
-            _refuse_tokens(data, len(data) - len(values.data(body)))
+            refuse_tokens(data, len(data) - len(values.data(body)))
         same = older = None
         if doing != "keep":
             from avm.api.likeness import Wanted
@@ -230,7 +230,7 @@ class Writing(Viewed):
         return same and not self.store.has_ended(rel)
 
 
-def _refuse_tokens(data: bytes, body_at: int = 0) -> None:
+def refuse_tokens(data: bytes, body_at: int = 0) -> None:
     """Raise SecretError if `data`, whose text begins at byte `body_at`, holds a certain secret."""
     from dataclasses import replace
 

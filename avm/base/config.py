@@ -128,6 +128,8 @@ KEYS: Final = (
         "whether mounts and Python processes start the keeper when none runs"),
     Key("keeper.idle", timedelta(minutes=15), _duration,
         "how long a keeper that nobody asks and that has nothing to do stays"),
+    Key("mount.fast", True, _switch,
+        "whether a mount's hottest calls take a shorter way than the FUSE binding's own"),
     Key("commit.quiet", timedelta(seconds=2), _duration,
         "how long a memory that came through AVM rests before it is committed"),
     Key("commit.people_quiet", timedelta(minutes=5), _duration,

@@ -115,6 +115,14 @@ def parse(raw: bytes, *, max_body: int | None = None) -> MemoryFile:
     return MemoryFile(parts, front, body, tuple(problems))
 
 
+def load_mapping(text: str) -> dict[str, Any]:
+    """What YAML says: text as it is written, lists and mappings of it. Raises UsageError."""
+    try:
+        return _load(text)
+    except _Unreadable as reason:
+        raise UsageError(f"front matter: {reason}") from None
+
+
 def render(front: Mapping[str, object], body: str) -> bytes:
     """The bytes of a new memory file; keys in the given order, None left out."""
     lines = [f"{key}: {_yaml(value)}\n" for key, value in front.items() if value is not None]

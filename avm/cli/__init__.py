@@ -25,6 +25,7 @@ VERBS = (
     "blame",
     "mount",
     "unmount",
+    "run",
     "status",
     "commit",
     "restore",

@@ -21,8 +21,10 @@ def command(door: Door, path: tuple[str, ...]) -> None:
     view = door.view()
     for name in path:
         rel = door.rel(name)
-        data = virtual.read(view, rel)
+        answer = virtual.read(view, rel)
         if door.as_json:
-            door.result({"path": "/" + rel, "text": data.decode("utf-8", "replace")}, "")
+            door.result({"path": "/" + rel, "text": answer.data.decode("utf-8", "replace")}, "")
         else:
-            say(data)
+            say(answer.data)
+        if answer.read_whole:
+            answer.read_whole()

@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -22,25 +22,46 @@ _READY_SECONDS = 30.0
 @click.command("mount")
 @click.argument("mountpoint", metavar="MOUNT")
 @click.option("--daemon", is_flag=True, help="Return when the mount answers; it stays.")
+@click.option("--read-only", is_flag=True, help="Nothing can be changed through it.")
+@click.option(
+    "--allow-other", is_flag=True, help="Other users of the machine may enter, as file modes allow."
+)
 @click.option("--ready-fd", type=int, hidden=True)
 @shared
 @click.pass_obj
-def command(door: Door, mountpoint: str, daemon: bool, ready_fd: int | None) -> None:
+def command(
+    door: Door,
+    mountpoint: str,
+    daemon: bool,
+    read_only: bool,
+    allow_other: bool,
+    ready_fd: int | None,
+) -> None:
     """Show the vault at MOUNT, an empty folder (made if it is missing), until it is unmounted.
 
     With --agent the mount shows what that agent may see. Writes through it are committed in the
     background, two seconds after the last. cat MOUNT/:help says what can be asked.
     """
     point = Path(os.path.abspath(mountpoint))
+    chosen = [
+        name for name, on in (("--read-only", read_only), ("--allow-other", allow_other)) if on
+    ]
     if daemon:
-        _start(door, point)
+        start(door, point, chosen)
         place = {"mountpoint": str(point), "agent": door.avm().store.config["agent"]}
         door.result(place, f"mounted at {point}; cat {point}/:help\n")
     else:
-        _serve(door, point, ready_fd)
+        options: dict[str, str | int | bool] = {}
+        if read_only:
+            options["ro"] = True
+        if allow_other:
+            # The tree asks nobody's mode bits, so the kernel must.
+            options |= {"allow_other": True, "default_permissions": True}
+        _serve(door, point, options, ready_fd)
 
 
-def _start(door: Door, point: Path) -> None:
+def start(door: Door, point: Path, options: Sequence[str] = ()) -> int:
+    """Mount in the background with more options of `avm mount`; the server's process number."""
     from avm.fuse import background
     from avm.fuse.mount import prepare
 
@@ -53,10 +74,12 @@ def _start(door: Door, point: Path) -> None:
     command = [*program, "--vault", str(store.vault.root), "mount", str(point)]
     if store.config["agent"]:
         command += ["--agent", store.config["agent"]]
-    background.start(command, point, log, _READY_SECONDS)
+    return background.start([*command, *options], point, log, _READY_SECONDS)
 
 
-def _serve(door: Door, point: Path, ready_fd: int | None) -> None:
+def _serve(
+    door: Door, point: Path, options: dict[str, str | int | bool], ready_fd: int | None
+) -> None:
     from avm.fuse import background, mount, registry
     from avm.overlay.tree import Tree
 
@@ -78,6 +101,13 @@ def _serve(door: Door, point: Path, ready_fd: int | None) -> None:
     # A daemon must not hold the folder it was started in.
     os.chdir("/")
     try:
-        mount.serve(tree, point, vault_root=root, on_ready=ready)
+        mount.serve(
+            tree,
+            point,
+            vault_root=root,
+            on_ready=ready,
+            options=options,
+            fast=avm.store.config["mount.fast"],
+        )
     finally:
         registry.forget(mount_registry(), mountpoint=real)

@@ -23,6 +23,7 @@ from avm.fuse.fast import Fast, StatLayout, is_known
 from avm.fuse.hints import no_libfuse
 from avm.fuse.operations import Operations, answer_errno
 from avm.fuse.platform import options_for
+from avm.overlay.root import Owner
 
 _log = log.logger(__name__)
 
@@ -67,6 +68,8 @@ class Binding:
         # On macOS fusepy's statvfs has 64-bit counters, the system's has 32-bit ones.
         if self.name == "fusepy" and sys.platform == "darwin":
             operations.statfs = None  # type: ignore[method-assign, assignment, unused-ignore]
+        if options.get("allow_other"):
+            operations.caller = lambda: Owner(*self.module.fuse_get_context()[:2])
         failures: list[BaseException] = []
         mixin = _Fusepy if self.name == "fusepy" else _Mfusepy
         bases: tuple[type, ...] = (mixin, self.module.FUSE)

@@ -19,6 +19,7 @@ from avm.fuse.platform import here
 from avm.fuse.tree import Tree
 from avm.overlay.attributes import Attributes, Entry
 from avm.overlay.handle import Handle
+from avm.overlay.root import Owner
 from avm.overlay.times import UTIME_NOW
 
 _log = log.logger(__name__)
@@ -118,6 +119,8 @@ class Operations:
         self._files: _Table[Handle] = _Table()
         self._folders: _Table[str] = _Table()
         self._closed = False
+        #: Who asks, where others than this process's user may: whose new files are.
+        self.caller: Callable[[], Owner | None] = lambda: None
 
     def init(self, path: str) -> None:
         """The mount is there."""
@@ -158,11 +161,11 @@ class Operations:
 
     def mknod(self, path: str, mode: int, dev: int) -> None:
         """Make a special file."""
-        self._tree.mknod(path, mode, dev)
+        self._tree.mknod(path, mode, dev, self.caller())
 
     def mkdir(self, path: str, mode: int) -> None:
         """Make a folder."""
-        self._tree.mkdir(path, mode)
+        self._tree.mkdir(path, mode, self.caller())
 
     def unlink(self, path: str) -> None:
         """Remove a name."""
@@ -174,7 +177,7 @@ class Operations:
 
     def symlink(self, path: str, target: str) -> None:
         """Make `path` say `target`: the bindings put the new name first."""
-        self._tree.symlink(target, path)
+        self._tree.symlink(target, path, self.caller())
 
     def rename(self, old: str, new: str) -> None:
         """Move."""
@@ -223,7 +226,8 @@ class Operations:
 
     def create(self, path: str, mode: int, fi: FileInfo) -> int:
         """Create and open."""
-        self._opened(self._tree.create(path, mode, fi.flags & CREATE_FLAGS), fi)
+        flags = fi.flags & CREATE_FLAGS
+        self._opened(self._tree.create(path, mode, flags, self.caller()), fi)
         return 0
 
     def _opened(self, handle: Handle, fi: FileInfo) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from avm.overlay.attributes import Attributes, Entry
 from avm.overlay.handle import Handle
+from avm.overlay.root import Owner
 
 
 class Tree(Protocol):
@@ -31,15 +32,16 @@ class Tree(Protocol):
         """Open what is there; `flags` within operations.OPEN_FLAGS."""
         ...
 
-    def create(self, path: str, mode: int, flags: int, /) -> Handle:
-        """Create and open; `flags` within operations.CREATE_FLAGS, `mode` less the umask."""
+    def create(self, path: str, mode: int, flags: int, owner: Owner | None, /) -> Handle:
+        """Create and open; `flags` within operations.CREATE_FLAGS, `mode` less the caller's umask;
+        for `owner` if the mount is for others too."""
         ...
 
     def truncate(self, path: str, size: int, /) -> None:
         """Cut or extend a file, by name, to `size` bytes."""
         ...
 
-    def mkdir(self, path: str, mode: int, /) -> None:
+    def mkdir(self, path: str, mode: int, owner: Owner | None, /) -> None:
         """Make a folder."""
         ...
 
@@ -55,7 +57,7 @@ class Tree(Protocol):
         """Move `old` to `new`, in place of what is there."""
         ...
 
-    def symlink(self, target: str, path: str, /) -> None:
+    def symlink(self, target: str, path: str, owner: Owner | None, /) -> None:
         """Make `path` a symbolic link that says `target`."""
         ...
 
@@ -63,7 +65,7 @@ class Tree(Protocol):
         """Make `new` a second name of `old`."""
         ...
 
-    def mknod(self, path: str, mode: int, dev: int, /) -> None:
+    def mknod(self, path: str, mode: int, dev: int, owner: Owner | None, /) -> None:
         """Make a special file, or an empty one."""
         ...
 

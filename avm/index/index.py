@@ -65,6 +65,14 @@ class MemoryRow(NamedTuple):
     passages: int = 1
 
 
+class VersionRow(NamedTuple):
+    """A memory with git's blob id (hex) of its bytes on disk."""
+
+    path: str
+    hash: str
+    title: str
+
+
 class PassageRow(NamedTuple):
     """A passage with its place; lines are counted in the file, from 1. `mixed`, 0 or 1: whether any
     word in it is found by parts of it too (words.py)."""
@@ -326,6 +334,24 @@ class Index:
             f" ORDER BY {SORTS[sort]} LIMIT ? OFFSET ?"
         )
         return [MemoryRow(*row) for row in self._rows(query, (*values, limit, offset))]
+
+    def versions(self, where: Filter) -> list[VersionRow]:
+        """Which bytes each memory that `where` lets through has now, by path."""
+        condition, values = where.sql()
+        query = (
+            "SELECT m.path, f.hash, m.title FROM memory_at AS m CROSS JOIN memory AS f"
+            f" ON f.id = m.id WHERE {condition} ORDER BY m.path"
+        )
+        return [VersionRow(*row) for row in self._rows(query, values)]
+
+    def conflict_copies(self, where: Filter) -> list[str]:
+        """The rels of texts that were kept beside others' when two sides were merged."""
+        condition, values = where.sql()
+        query = (
+            f"SELECT m.path FROM memory_at AS m WHERE {condition}"
+            " AND m.path GLOB '*.conflict-????????.md' ORDER BY m.path"
+        )
+        return [path for (path,) in self._rows(query, values)]
 
     def memory(self, path: str) -> MemoryRow | None:
         """The memory at the rel `path`, expired or not."""

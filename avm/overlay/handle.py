@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
+from avm.base.errors import UsageError
 from avm.overlay.attributes import Attributes
 
 
@@ -46,26 +47,12 @@ class Handle(Protocol):
 
 
 class RealHandle:
-    """A descriptor of a file in the vault. The callables hear of the first write, of the release
-    (just before, with whether it was written to), and of a new size before the file is cut to it.
-    """
+    """A descriptor of a file in the vault that is open for reading alone."""
 
     virtual = False
 
-    def __init__(
-        self,
-        fd: int,
-        *,
-        wrote: Callable[[], None],
-        closing: Callable[[bool], None],
-        shrinking: Callable[[int], None],
-    ) -> None:
+    def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._append = bool(_flags(fd) & os.O_APPEND)
-        self._wrote = wrote
-        self._closing = closing
-        self._shrinking = shrinking
-        self._dirty = False
 
     def attributes(self) -> Attributes:
         """What `fstat` says."""
@@ -80,25 +67,12 @@ class RealHandle:
         return os.preadv(self.fd, [memory], offset)
 
     def write(self, data: bytes | memoryview, offset: int) -> int:
-        """Write all of `data`. The path is marked at the first write, not at close."""
-        if not self._dirty:
-            self._dirty = True
-            self._wrote()
-        view, done = memoryview(data), 0
-        while done < len(data):
-            # Linux appends whatever the offset under O_APPEND; macOS needs a plain write.
-            rest = view[done:]
-            done += (
-                os.write(self.fd, rest) if self._append else os.pwrite(self.fd, rest, offset + done)
-            )
-        return done
+        """Raises EBADF."""
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     def truncate(self, size: int) -> None:
-        """Cut or extend to `size` bytes."""
-        self._shrinking(size)
-        os.ftruncate(self.fd, size)
-        self._dirty = True
-        self._wrote()
+        """Raises EINVAL."""
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     def fsync(self, data_only: bool) -> None:
         """Put what was written on disk."""
@@ -109,20 +83,78 @@ class RealHandle:
 
     def release(self) -> None:
         """Close."""
+        os.close(self.fd)
+
+
+class Writer(Protocol):
+    """Who is told of what is done to a file that is open for writing."""
+
+    def wrote(self) -> None:
+        """The file was written to for the first time, or cut."""
+        ...
+
+    def shrinking(self, size: int) -> None:
+        """The file is about to get this size."""
+        ...
+
+    def closing(self, written: bool) -> None:
+        """The descriptor is about to be closed."""
+        ...
+
+
+class WritingHandle(RealHandle):
+    """A descriptor of a file in the vault that is open for writing, with `flags`."""
+
+    def __init__(self, fd: int, flags: int, writer: Writer) -> None:
+        super().__init__(fd)
+        self._append = bool(flags & os.O_APPEND)
+        self._writer = writer
+        self._dirty = False
+
+    def write(self, data: bytes | memoryview, offset: int) -> int:
+        """Write all of `data`. The path is marked at the first write, not at close."""
+        if not self._dirty:
+            self._dirty = True
+            self._writer.wrote()
+        view, done = memoryview(data), 0
+        while done < len(view):
+            # Linux appends whatever the offset under O_APPEND; macOS needs a plain write.
+            rest = view[done:]
+            done += (
+                os.write(self.fd, rest) if self._append else os.pwrite(self.fd, rest, offset + done)
+            )
+        return done
+
+    def truncate(self, size: int) -> None:
+        """Cut or extend to `size` bytes."""
+        self._writer.shrinking(size)
+        os.ftruncate(self.fd, size)
+        self._dirty = True
+        self._writer.wrote()
+
+    def release(self) -> None:
+        """Close."""
         try:
-            self._closing(self._dirty)
+            self._writer.closing(self._dirty)
         finally:
             os.close(self.fd)
 
 
 class TextHandle:
-    """The text of a virtual node as it was at open. Read-only."""
+    """The text of a virtual node as it was at open. `read_whole` is called once, when it was read
+    to its end."""
 
     virtual = True
 
-    def __init__(self, data: bytes, attributes: Attributes) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        attributes: Attributes,
+        read_whole: Callable[[], None] | None = None,
+    ) -> None:
         self._data = data
         self._attributes = attributes
+        self._read_whole = read_whole
 
     def attributes(self) -> Attributes:
         """What `fstat` says: the exact size."""
@@ -130,11 +162,14 @@ class TextHandle:
 
     def read(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes from `offset`."""
+        if self._read_whole and offset + size >= len(self._data):
+            told, self._read_whole = self._read_whole, None
+            told()
         return self._data[offset : offset + size]
 
     def read_into(self, memory: memoryview, offset: int) -> int:
         """Read from `offset` into `memory`."""
-        found = self._data[offset : offset + len(memory)]
+        found = self.read(len(memory), offset)
         memory[: len(found)] = found
         return len(found)
 
@@ -153,7 +188,66 @@ class TextHandle:
         """Nothing to do."""
 
 
-def _flags(fd: int) -> int:
-    import fcntl
+class ValueHandle(TextHandle):
+    """A virtual node that is open for writing: one value, taken in one write."""
 
-    return fcntl.fcntl(fd, fcntl.F_GETFL)
+    def __init__(
+        self, data: bytes, attributes: Attributes, take: Callable[[bytes], None], *, added: bool
+    ) -> None:
+        super().__init__(data, attributes)
+        self._take = take
+        self._added = added
+        self._taken = False
+
+    def write(self, data: bytes | memoryview, offset: int) -> int:
+        """Take the value. Raises AVMError for a bad one, and for a second part of one."""
+        if self._taken or (offset and not self._added):
+            raise UsageError("a value must come in one write")
+        self._take(bytes(data))
+        self._taken = True
+        return len(data)
+
+    def truncate(self, size: int) -> None:
+        """Nothing to do: what is written takes the place of what there is."""
+
+
+class BodyHandle(TextHandle):
+    """A virtual node that is open for writing: a text, taken anew with each write."""
+
+    def __init__(
+        self, data: bytes, attributes: Attributes, take: Callable[[bytes], None], flags: int
+    ) -> None:
+        super().__init__(data, attributes)
+        self._take = take
+        self._append = bool(flags & os.O_APPEND)
+        self._empty = bool(flags & os.O_TRUNC)
+        self._text = bytearray(b"" if self._empty else data)
+
+    def attributes(self) -> Attributes:
+        """What `fstat` says: the size that was written up to now."""
+        return self._attributes._replace(st_size=len(self._text))
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Up to `size` bytes from `offset`."""
+        return bytes(self._text[offset : offset + size])
+
+    def write(self, data: bytes | memoryview, offset: int) -> int:
+        """Put it in, and the whole into the file. Raises AVMError."""
+        start = len(self._text) if self._append else offset
+        text = self._text.ljust(start, b"\0")
+        text[start : start + len(data)] = data
+        self._set(text)
+        return len(data)
+
+    def truncate(self, size: int) -> None:
+        """Cut or extend to `size` bytes. Raises AVMError."""
+        self._set(self._text[:size].ljust(size, b"\0"))
+
+    def release(self) -> None:
+        """Where it was opened to be emptied and nothing was written, it is empty now."""
+        if self._empty:
+            self._set(bytearray())
+
+    def _set(self, text: bytearray) -> None:
+        self._take(bytes(text))
+        self._text, self._empty = text, False

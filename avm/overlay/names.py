@@ -18,9 +18,10 @@ from typing import NamedTuple
 from urllib.parse import unquote, unquote_plus
 
 from avm.api import View
+from avm.base.errors import UsageError
 
 _FOLDER_NODE = re.compile(r":([a-z]+)(?:([?:])(.*))?", re.DOTALL)
-_FILE_NODE = re.compile(r"(.+?\.md):([a-z]+)(?::(.+))?", re.DOTALL | re.IGNORECASE)
+_FILE_NODE = re.compile(r"(.+?\.md):([a-z]+)(?:([?:])(.*))?", re.DOTALL | re.IGNORECASE)
 #: What the name of a folder of the past begins with.
 PAST = ":at:"
 #: Names that editors and compressors probe beside a file; an answer would mislead them.
@@ -35,17 +36,24 @@ class Node(NamedTuple):
     the parameter that a file's node is given after a second colon, and needs. `render(view, rel,
     arguments)` is handed the folder or file that it is on and returns the text, or the bytes. With
     `gone` a node also answers for a file that has expired, or that is gone and in git's history.
+
+    What is written to it goes to `write(view, rel, data, added)`, with `added` if it was opened to
+    append; `takes` says what that may be. It is one value in one write, with `several` a text that
+    may come in many: each is then the text as far as it has come.
     """
 
     name: str
     place: str
     doc: str
     examples: tuple[str, ...]
-    render: Callable[[View, str, Mapping[str, str]], str | bytes]
+    render: Callable[[View, str, Mapping[str, str]], str | bytes | Answer]
     parameters: Mapping[str, str]
     words: bool = False
     value: str | None = None
     gone: bool = False
+    write: Callable[[View, str, bytes, bool], None] | None = None
+    takes: str = ""
+    several: bool = False
 
     @property
     def shown(self) -> str:
@@ -55,12 +63,35 @@ class Node(NamedTuple):
         return f"{before}:{self.name}{value}" + ("/" if after else "")
 
 
+class Answer(NamedTuple):
+    """A node's text; `read_whole` is called when somebody has read it to its end."""
+
+    data: bytes
+    read_whole: Callable[[], None] | None = None
+
+
 class Asked(NamedTuple):
     """A parsed name: the node, the file's name it is on ("" for a folder's), the arguments."""
 
     node: Node
     on: str
     arguments: tuple[tuple[str, str], ...]
+
+
+def text_of(data: bytes) -> str:
+    """What was written to a node, as text. Raises UsageError."""
+    try:
+        return data.decode("utf-8").rstrip("\n")
+    except UnicodeDecodeError:
+        raise UsageError("what was written is no UTF-8 text") from None
+
+
+def one_line(data: bytes) -> str:
+    """The same for a value that is one line."""
+    text = text_of(data).strip()
+    if not text or "\n" in text:
+        raise UsageError(f"{text!r}: write one line")
+    return text
 
 
 def parse(name: str, nodes: Mapping[tuple[str, str], Node]) -> Asked | None:
@@ -72,15 +103,19 @@ def parse(name: str, nodes: Mapping[tuple[str, str], Node]) -> Asked | None:
         arguments = None if node is None else _arguments(node, match[2], match[3] or "")
         return None if node is None or arguments is None else Asked(node, "", arguments)
     if match := _FILE_NODE.fullmatch(name):
-        return _of_file(nodes.get(("file", match[2])), match[1], match[3])
+        return _of_file(nodes.get(("file", match[2])), match[1], match[3], match[4] or "")
     return None
 
 
-def _of_file(node: Node | None, on: str, value: str | None) -> Asked | None:
-    if node is None or (value is None) != (node.value is None):
+def _of_file(node: Node | None, on: str, mark: str | None, body: str) -> Asked | None:
+    if node is None:
         return None
-    arguments = () if value is None or node.value is None else ((node.value, unquote(value)),)
-    return Asked(node, on, arguments)
+    if node.value is not None:
+        return Asked(node, on, ((node.value, unquote(body)),)) if mark == ":" and body else None
+    if mark is not None and not (node.parameters and body):
+        return None
+    arguments = _arguments(node, mark, body)
+    return None if arguments is None else Asked(node, on, arguments)
 
 
 def parse_past(rel: str) -> tuple[str, str] | None:

@@ -1,8 +1,6 @@
 """The tree that a mount shows: the vault's files less the hidden ones, and the virtual nodes.
 
-Real files are reached relative to a descriptor of the vault's root, opened before any mount, so
-that no path of ours ever goes through the mount itself. Raises OSError, and AVMError where a rule
-says no; both carry an errno.
+Raises OSError, and AVMError where a rule says no; both carry an errno.
 """
 
 from __future__ import annotations
@@ -11,40 +9,27 @@ import contextlib
 import errno
 import os
 import stat
-import threading
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 from avm.api import View
 from avm.base import paths
-from avm.base.errors import AccessError, UsageError
+from avm.base.errors import AccessError, AVMError, UsageError
 from avm.overlay.attributes import Attributes, Entry, virtual_inode
-from avm.overlay.handle import Handle, RealHandle, TextHandle
+from avm.overlay.handle import BodyHandle, Handle, RealHandle, TextHandle, ValueHandle
 from avm.overlay.hidden import HiddenFiles, is_hidden_file
+from avm.overlay.names import Asked, Node
 from avm.overlay.past import PastFolders
-from avm.overlay.times import set_times
+from avm.overlay.root import Owner, Root
 from avm.overlay.virtual import Answers, asked_by, folder_exists, is_placeholder
-from avm.vault.files import is_below_memory
+from avm.overlay.writers import Writers
 
 if TYPE_CHECKING:
     from avm.vault.journal import Mark
 
-#: As long after the note of who wrote a file a further write needs none: the commit, which waits
-#: until a path has rested, counts from the note.
-_NEW_SECONDS = 0.25
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND
-
-
-class _Opened:
-    """A file that is open for writing, by the name it has now; `noted` marks its author's note,
-    which was made `at` then (monotonic seconds)."""
-
-    def __init__(self, rel: str, noted: Mark | None) -> None:
-        self.rel = rel
-        self.noted = noted
-        self.at = time.monotonic()
 
 
 class Tree:
@@ -53,18 +38,16 @@ class Tree:
     def __init__(self, view: View) -> None:
         self._view = view
         self._vault = view.store.vault
-        self._root = os.open(self._vault.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._root = Root(self._vault.root)
         self._answers = Answers(view)
         self._past = PastFolders(view)
         self._hidden = HiddenFiles(self._vault.git_state / "hidden")
         self._born_ns = time.time_ns()
-        self._writers: set[_Opened] = set()
-        self._guard = threading.Lock()
+        self._writers = Writers(view, self._root.lstat)
 
     def held(self) -> set[str]:
         """The rels that are open for writing: the committer waits for their last close."""
-        with self._guard:
-            return {opened.rel for opened in self._writers}
+        return self._writers.held()
 
     def start(self) -> None:
         """Have a keeper do the work. Call once the process that stays is running."""
@@ -72,8 +55,9 @@ class Tree:
 
     def close(self) -> None:
         """Let go of the root and of unlinked files that were still open."""
+        self._answers.close()
         self._hidden.close()
-        os.close(self._root)
+        self._root.close()
 
     # Looking
 
@@ -84,12 +68,12 @@ class Tree:
             if self._past.holds(rel):
                 return self._past.attributes(rel)
             if asked := asked_by(rel):
-                return self._virtual(rel, len(self._answers.get(*asked)))
+                return self._virtual(rel, asked[0], asked[1], self._answers.size(*asked))
         if is_hidden_file(rel):
             return Attributes.of(self._hidden.place(rel).lstat())
         self._check_visible(rel)
         try:
-            status = self._lstat(rel)
+            status = self._root.lstat(rel)
         except FileNotFoundError:
             if self._shows_placeholder(rel):
                 return self._placeholder(rel)
@@ -104,7 +88,7 @@ class Tree:
             return self._past.list(rel)
         self._check_visible(rel)
         try:
-            fd = self._open_folder(rel)
+            fd = self._root.open_folder(rel)
         except FileNotFoundError:
             if self._shows_placeholder(rel):
                 return []
@@ -120,11 +104,11 @@ class Tree:
         if self._past.holds(path[1:]):
             return self._past.readlink(path[1:])
         self._check_visible(path[1:])
-        return os.readlink(path[1:], dir_fd=self._root)
+        return self._root.readlink(path[1:])
 
     def statvfs(self) -> os.statvfs_result:
         """The file system that holds the vault."""
-        return os.fstatvfs(self._root)
+        return self._root.statvfs()
 
     # Files
 
@@ -136,19 +120,18 @@ class Tree:
         if is_hidden_file(rel):
             return self._handle(rel, os.open(self._hidden.place(rel), flags), flags)
         self._check_visible(rel)
-        status = self._lstat(rel)
+        status = self._root.lstat(rel)
         self._check_shown(rel, status)
         if flags & _WRITING:
             self._check_writable(rel)
-        opening = flags | os.O_NOFOLLOW | os.O_CLOEXEC
         if flags & os.O_TRUNC:
             with self._changing(rel):
-                fd = os.open(rel, opening, dir_fd=self._root)
-                self._wrote(rel, "edit")
+                fd = self._root.open(rel, flags)
+                self._writers.wrote(rel, "edit")
         else:
             if flags & _WRITING:
-                self._view.store.versions.close(rel, self._view.viewer.agent)
-            fd = os.open(rel, opening, dir_fd=self._root)
+                self._writers.close_version(rel)
+            fd = self._root.open(rel, flags)
         return self._handle(rel, fd, flags)
 
     def _open_special(self, rel: str, flags: int) -> Handle | None:
@@ -160,18 +143,38 @@ class Tree:
         asked = asked_by(rel)
         if asked is None:
             return None
+        node, on = asked[0].node, asked[1]
         if flags & _WRITING:
-            raise AccessError(f"{paths.display(rel)} is an answer: it cannot be written")
-        data = self._answers.get(*asked)
-        return TextHandle(data, self._virtual(rel, len(data)))
+            if node.write is None:
+                raise AccessError(f"{paths.display(rel)} is an answer: it cannot be written")
+            self._check_writable(on)
+        answer = self._answers.get(*asked)
+        attributes = self._virtual(rel, *asked, len(answer.data))
+        if not flags & _WRITING:
+            return TextHandle(answer.data, attributes, answer.read_whole)
+        added = bool(flags & os.O_APPEND)
+        take = partial(self._take, rel, node, on, added)
+        if node.several:
+            return BodyHandle(answer.data, attributes, take, flags)
+        return ValueHandle(answer.data, attributes, take, added=added)
 
-    def create(self, path: str, mode: int, flags: int) -> Handle:
+    def _take(self, rel: str, node: Node, on: str, added: bool, data: bytes) -> None:
+        """Do what was written to a node; `:status` says why it could not be."""
+        assert node.write is not None
+        try:
+            node.write(self._view, on, data, added)
+        except AVMError as error:
+            self._view.refused(rel, str(error))
+            raise
+
+    def create(self, path: str, mode: int, flags: int, owner: Owner | None = None) -> Handle:
         """Create and open a file; `flags` hold O_CREAT, and O_EXCL where the caller said so."""
         rel = path[1:]
-        existed = self._make_way(rel)
-        flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(rel, flags, mode, dir_fd=self._root)
-        return self._handle(rel, fd, flags, None if existed else self._wrote(rel, "remember"))
+        if self._make_way(rel):
+            # It came since the kernel looked; what O_TRUNC takes from it is kept first.
+            return self.open(path, flags)
+        fd = self._root.create(rel, flags, mode, owner)
+        return self._handle(rel, fd, flags, self._writers.wrote(rel, "remember"))
 
     def truncate(self, path: str, size: int) -> None:
         """Cut or extend a file that need not be open."""
@@ -180,39 +183,40 @@ class Tree:
         if is_hidden_file(rel):
             os.truncate(self._hidden.place(rel), size)
             return
+        if ":" in rel and asked_by(rel):
+            # Before an open that writes, where that does not say O_TRUNC itself.
+            self.open(path, os.O_WRONLY)
+            return
         self._existing_to_change(rel)
         with self._changing(rel):
-            fd = os.open(rel, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
-            try:
-                os.ftruncate(fd, size)
-            finally:
-                os.close(fd)
-            self._wrote(rel, "edit")
+            self._root.truncate(rel, size)
+            self._writers.wrote(rel, "edit")
 
-    def mknod(self, path: str, mode: int, device: int) -> None:
+    def mknod(self, path: str, mode: int, device: int, owner: Owner | None = None) -> None:
         """Make a special file."""
         self._make_way(path[1:])
-        os.mknod(path[1:], mode, device, dir_fd=self._root)
+        self._root.mknod(path[1:], mode, device, owner)
 
     def unlink(self, path: str) -> None:
         """Remove a file."""
         place = self._place_to_change(path[1:])
         with self._changing(path[1:], leaving=True):
-            os.unlink(place, dir_fd=self._root)
-            self._wrote(path[1:], "forget")
+            self._root.unlink(place)
+            self._writers.wrote(path[1:], "forget")
 
     # Names
 
-    def mkdir(self, path: str, mode: int) -> None:
+    def mkdir(self, path: str, mode: int, owner: Owner | None = None) -> None:
         """Make a folder."""
         self._make_way(path[1:])
-        os.mkdir(path[1:], mode, dir_fd=self._root)
+        self._root.mkdir(path[1:], mode, owner)
 
     def rmdir(self, path: str) -> None:
-        """Remove an empty folder. One whose memories have all expired looks empty, and is not."""
+        """Remove an empty folder; what has expired in it is moved aside first."""
         rel = path[1:]
         self._existing_to_change(rel)
-        os.rmdir(rel, dir_fd=self._root)
+        self._empty_out(rel)
+        self._root.rmdir(rel)
 
     def rename(self, old: str, new: str) -> None:
         """Rename over whatever is at `new`, as rename(2) does."""
@@ -222,8 +226,8 @@ class Tree:
         if is_hidden_file(target):
             self._existing_to_change(source)
             with self._changing(source, leaving=True):
-                os.rename(source, self._hidden.place(target), src_dir_fd=self._root)
-                self._wrote(source, "forget")
+                self._root.rename(source, str(self._hidden.place(target)))
+                self._writers.wrote(source, "forget")
             return
         if is_hidden_file(source):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
@@ -231,45 +235,46 @@ class Tree:
         self._make_way(target)
         moved = [""]
         if stat.S_ISDIR(status.st_mode):
-            moved = [f"/{name}" for name in self._files_below(source)]
+            with contextlib.suppress(OSError):
+                self._empty_out(target)
+            moved = [f"/{name}" for name in self._root.files_below(source)]
         with self._changing(target):
             for tail in moved:
-                self._view.store.versions.close(source + tail, self._view.viewer.agent)
-            os.rename(source, target, src_dir_fd=self._root, dst_dir_fd=self._root)
-            self._moved(source, target)
+                self._writers.close_version(source + tail)
+            self._root.rename(source, target)
+            self._writers.moved(source, target)
             for tail in moved:
-                self._wrote(source + tail, "forget")
-                self._wrote(target + tail, "edit")
+                self._writers.wrote(source + tail, "forget")
+                self._writers.wrote(target + tail, "edit")
 
-    def symlink(self, target: str, path: str) -> None:
+    def symlink(self, target: str, path: str, owner: Owner | None = None) -> None:
         """Make a symbolic link at `path` that says `target`."""
         self._make_way(path[1:])
-        os.symlink(target, path[1:], dir_fd=self._root)
-        self._wrote(path[1:], "remember")
+        self._root.symlink(target, path[1:], owner)
+        self._writers.wrote(path[1:], "remember")
 
     def link(self, old: str, new: str) -> None:
         """Give the file at `old` a second name."""
         source, target = old[1:], new[1:]
         self._existing_to_change(source)
         self._make_way(target)
-        os.link(source, target, src_dir_fd=self._root, dst_dir_fd=self._root, follow_symlinks=False)
-        self._wrote(target, "remember")
+        self._root.link(source, target)
+        self._writers.wrote(target, "remember")
 
     # Attributes
 
     def chmod(self, path: str, mode: int) -> None:
         """Set permission bits."""
-        os.chmod(self._place_to_change(path[1:]), mode, dir_fd=self._root)
-        self._wrote(path[1:], "edit")
+        self._root.chmod(self._place_to_change(path[1:]), mode)
+        self._writers.wrote(path[1:], "edit")
 
     def chown(self, path: str, uid: int, gid: int) -> None:
         """Set owner and group, -1 leaves one as it is."""
-        place = self._place_to_change(path[1:])
-        os.chown(place, uid, gid, dir_fd=self._root, follow_symlinks=False)
+        self._root.chown(self._place_to_change(path[1:]), uid, gid)
 
     def utimens(self, path: str, atime_ns: int, mtime_ns: int) -> None:
         """Set times; UTIME_NOW and UTIME_OMIT as in utimensat(2)."""
-        set_times(self._place_to_change(path[1:]), atime_ns, mtime_ns, dir_fd=self._root)
+        self._root.utime(self._place_to_change(path[1:]), atime_ns, mtime_ns)
 
     # How the above decide
 
@@ -293,7 +298,7 @@ class Tree:
         if asked_by(rel):
             raise AccessError(f"{paths.display(rel)} is an answer: it cannot be changed")
         self._check_visible(rel)
-        status = self._lstat(rel)
+        status = self._root.lstat(rel)
         self._check_shown(rel, status)
         self._check_writable(rel)
         return status
@@ -329,13 +334,25 @@ class Tree:
         if is_placeholder(folder):
             os.makedirs(self._vault.path(folder), exist_ok=True)
         try:
-            status = self._lstat(rel)
+            status = self._root.lstat(rel)
         except (FileNotFoundError, NotADirectoryError):
             return False
         if not self._view.store.has_ended(rel, status):
             return True
         self._give_way(rel)
         return False
+
+    def _empty_out(self, rel: str) -> None:
+        """Move aside what has expired in the folder `rel`, if there is nothing else."""
+        fd = self._root.open_folder(rel)
+        try:
+            names = [f"{rel}/{name}" for name in os.listdir(fd)]
+        finally:
+            os.close(fd)
+        if all(self._view.store.has_ended(name) for name in names):
+            for name in names:
+                self._give_way(name)
+                self._writers.wrote(name, "forget")
 
     def _shown(self, folder: str, listing: Iterable[os.DirEntry[str]]) -> Iterator[Entry]:
         """What of a folder's entries exists for the viewer."""
@@ -371,76 +388,10 @@ class Tree:
             return True
         return self._past.holds(rel) or asked_by(rel) is not None
 
-    def _lstat(self, rel: str) -> os.stat_result:
-        return os.stat(rel or ".", dir_fd=self._root, follow_symlinks=False)
-
-    def _has_name(self, fd: int, rel: str) -> bool:
-        try:
-            return os.path.samestat(os.fstat(fd), self._lstat(rel))
-        except OSError:
-            return False
-
-    def _open_folder(self, rel: str) -> int:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(rel or ".", flags, dir_fd=self._root)
-
-    def _files_below(self, rel: str) -> Iterator[str]:
-        root = self._vault.path(rel)
-        for folder, _, names in os.walk(root):
-            below = Path(folder).relative_to(root)
-            yield from (str(below / name) for name in names)
-
     def _handle(self, rel: str, fd: int, flags: int, noted: Mark | None = None) -> RealHandle:
-        """A file that is open. `noted`: the mark of its author's note, if there is a new one."""
-        opened = _Opened(rel, noted)
-        store = self._view.store
         if flags & _WRITING:
-            with self._guard:
-                self._writers.add(opened)
-
-        def closing(written: bool) -> None:
-            try:
-                # Again, as who committed it while it was open has settled the mark of the first
-                # write. Not if another file has the name by now: that one is not ours.
-                if written and not self._still_noted(opened) and self._has_name(fd, opened.rel):
-                    self._wrote(opened.rel, "edit")
-            finally:
-                with self._guard:
-                    self._writers.discard(opened)
-
-        def shrinking(size: int) -> None:
-            if size < os.fstat(fd).st_size and self._has_name(fd, opened.rel):
-                self._give_way(opened.rel)
-
-        def wrote() -> None:
-            if self._still_noted(opened):
-                return
-            # Another may have written since this file was opened.
-            if self._has_name(fd, opened.rel):
-                store.versions.close(opened.rel, self._view.viewer.agent)
-            opened.noted, opened.at = self._wrote(opened.rel, "edit"), time.monotonic()
-
-        return RealHandle(fd, wrote=wrote, closing=closing, shrinking=shrinking)
-
-    def _still_noted(self, opened: _Opened) -> bool:
-        """Whether the author's note stands that was made for this file a moment ago."""
-        new = opened.noted is not None and time.monotonic() - opened.at < _NEW_SECONDS
-        return new and opened.noted is not None and self._view.store.still_noted(opened.noted)
-
-    def _moved(self, source: str, target: str) -> None:
-        """Files that are open for writing keep their author under their new names."""
-        with self._guard:
-            for opened in self._writers:
-                if opened.rel == source or opened.rel.startswith(source + "/"):
-                    opened.rel = target + opened.rel[len(source) :]
-                    opened.noted = None
-
-    def _wrote(self, rel: str, op: str) -> Mark | None:
-        """Journal who wrote; the name of an editor's temporary file is no memory."""
-        temporary = is_hidden_file(rel) or paths.is_editor_name(paths.name_of(rel))
-        if temporary or not is_below_memory(rel):
-            return None
-        return self._view.wrote(rel, op)
+            return self._writers.handle(rel, fd, flags, noted)
+        return RealHandle(fd)
 
     def _shows_placeholder(self, rel: str) -> bool:
         return is_placeholder(rel) and folder_exists(self._view, rel)
@@ -450,7 +401,8 @@ class Tree:
         inode = virtual_inode(rel)
         return Attributes.virtual(inode=inode, mode=mode, size=0, time_ns=self._born_ns)
 
-    def _virtual(self, rel: str, size: int) -> Attributes:
-        mode = stat.S_IFREG | 0o444
+    def _virtual(self, rel: str, asked: Asked, on: str, size: int) -> Attributes:
+        writable = asked.node.write is not None and self._view.viewer.can_write(on)
+        mode = stat.S_IFREG | (0o644 if writable else 0o444)
         inode = virtual_inode(rel)
         return Attributes.virtual(inode=inode, mode=mode, size=size, time_ns=self._born_ns)

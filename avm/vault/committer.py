@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from avm.base.config import Config
-from avm.vault import index_file, recovery
+from avm.vault import dropped, index_file, recovery
 from avm.vault.authors import Authors, Entry
 from avm.vault.changes import (
     CONFLICT,
@@ -53,6 +53,8 @@ class Report:
     commits: list[str] = field(default_factory=list)
     waiting: dict[str, str] = field(default_factory=dict)
     blocked: str | None = None
+    #: Paths that wait and whose front matter would be dropped.
+    dropped: list[str] = field(default_factory=list)
 
 
 class Committer:
@@ -128,12 +130,14 @@ class Committer:
         decision = decide(found, entries, lambda change: None, policy)
         ripe = {item.path for group in decision.groups for item in group.items}
         waiting = dict.fromkeys(ripe, "not committed yet") | decision.waiting
-        waiting |= Stager(self._vault, self._git(), self._check).held(waiting)
+        stager = Stager(self._vault, self._git(), self._check)
+        waiting |= stager.held(waiting)
         command = self._watch.running()
         blocked = busy_with(self._vault) or (f"{command} is running" if command else None)
         if blocked is None and self._git_lock.exists():
             blocked = _held(self._git_lock)
-        return Report(waiting=waiting, blocked=blocked)
+        changed = [change.path for change in found if change.kind == "changed"]
+        return Report(waiting=waiting, blocked=blocked, dropped=stager.dropping(changed))
 
     def staged(self, names: Collection[str]) -> dict[str, str]:
         """Those of `names` that the person staged or that are in conflict: which of the two."""
@@ -264,6 +268,7 @@ class Committer:
                 _move_ref(objects, before, made[-1])
                 os.rename(self._git_lock, self._vault.git_index)
             report.commits = made
+            dropped.note(self._vault, staged.dropped_front)
             return staged.refused
         finally:
             copy.unlink(missing_ok=True)

@@ -60,6 +60,13 @@ def unwatched(vault: Vault, names: Collection[str]) -> dict[str, str]:
     }
 
 
+def unmerged(vault: Vault) -> list[str]:
+    """What is in conflict, by rel. Raises RepositoryError."""
+    listed = git.run(vault.root, ("ls-files", "--unmerged", "-z")).stdout
+    names = (os.fsdecode(line.partition(b"\t")[2]) for line in listed.split(b"\0") if line)
+    return list(dict.fromkeys(names))
+
+
 def _rows(vault: Vault, index: Path, names: Collection[str]) -> dict[str, list[_Row]]:
     if len(names) <= _MOST_LOOKUPS and _is_whole(vault) and _has_sha1(vault):
         found = _looked_up(index, names)

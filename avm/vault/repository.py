@@ -59,8 +59,9 @@ class RepositoryState:
 
 def busy_with(vault: Vault) -> str | None:
     """Why AVM does not commit now: the person's operation in progress, or a detached HEAD."""
+    git_dir = str(vault.git_dir)
     for name, operation in _OPERATIONS.items():
-        if (vault.git_dir / name).exists():
+        if os.path.exists(f"{git_dir}/{name}"):
             return f"{operation} in progress"
     try:
         head = (vault.git_dir / "HEAD").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -100,7 +101,29 @@ def set_aside(vault: Vault, rel: str) -> Path:
 
     place = _place(vault, rel)
     shutil.move(vault.path(rel), place)
+    _moved(vault).append({"path": rel, "file": place.name, "at": time.time()})
     return place
+
+
+def _moved(vault: Vault) -> Journal:
+    return Journal(vault.own_state / "rescued.jsonl")
+
+
+def moved_aside(vault: Vault) -> list[tuple[str, Path]]:
+    """The files that were moved out of a new one's way and are still kept: the rel that each had,
+    and where it is; oldest first."""
+    folder, found = vault.own_state / "rescue", []
+    try:
+        lines = _moved(vault).file.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # cut short by a kill
+            record = json.loads(line)
+            place = folder / record["file"]
+            if place.is_file():
+                found.append((str(record["path"]), place))
+    return found
 
 
 def set_copy_aside(vault: Vault, rel: str) -> Path:

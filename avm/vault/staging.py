@@ -22,6 +22,7 @@ from avm.base.errors import RepositoryError
 from avm.vault import git, index_file
 from avm.vault.changes import Change, changes
 from avm.vault.files import RACY_NS, Stamp
+from avm.vault.history import head
 from avm.vault.location import Vault
 from avm.vault.objects import FILE_MODE, Blob, Moved, Objects
 
@@ -176,6 +177,16 @@ class Stager:
             if reason:
                 found[name] = reason
         return found
+
+    def dropping(self, names: Collection[str]) -> list[str]:
+        """Those of `names` that have front matter in HEAD and none on disk."""
+        committed = self._objects.entries(head(self._vault), names)
+        sources = ((name, _read(self._vault, name)) for name in names if name in committed)
+        return [
+            name
+            for name, source in sources
+            if source and self._drops_front(name, source, committed[name][0])
+        ]
 
     def prepare(
         self,

@@ -200,40 +200,50 @@ class _Look:
             self._note(rel, status)
 
     def _below(self, top: str, outer: Rules) -> None:
-        waiting, memories = [(top, outer)], self.found.memories
+        waiting = [(top, outer)]
         while waiting:
             folder, rules = waiting.pop()
             place = f"{self._root}/{folder}" if folder else self._root
             try:
-                with os.scandir(place) as listing:
-                    entries = list(listing)
+                fd = files.open_quietly(place, os.O_DIRECTORY)
             except OSError as err:
                 files.raise_if_exhausted(err, place)
                 continue
-            self.found.folders.add(folder)
-            names = [entry.name for entry in entries if entry.name in _RULE_FILES]
-            rules = self._entering(folder, rules, names)
-            prefix = folder + "/" if folder else ""
-            ruled = bool(rules.git_specs or rules.avm_specs)
-            for entry in entries:  # the inner loop of every scan
-                name = entry.name
-                if name[0] == ".":
+            try:
+                waiting += self._in_folder(folder, rules, fd)
+            finally:
+                os.close(fd)
+
+    def _in_folder(self, folder: str, rules: Rules, fd: int) -> list[tuple[str, Rules]]:
+        """Take in what is in an open folder; the folders in it that may hold memories."""
+        with os.scandir(fd) as listing:
+            entries = list(listing)
+        memories, below = self.found.memories, []
+        self.found.folders.add(folder)
+        names = [entry.name for entry in entries if entry.name in _RULE_FILES]
+        rules = self._entering(folder, rules, names)
+        prefix = folder + "/" if folder else ""
+        ruled = bool(rules.git_specs or rules.avm_specs)
+        for entry in entries:  # the inner loop of every scan
+            name = entry.name
+            if name[0] == ".":
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                if not ruled or self._keeps(prefix + name, rules, is_dir=True):
+                    below.append((prefix + name, rules))
+            elif (
+                (name[-3:] == ".md" and name[0] != "#") or files.is_memory_file_name(name)
+            ) and entry.is_file(follow_symlinks=False):
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except OSError:  # removed while we looked
                     continue
-                if entry.is_dir(follow_symlinks=False):
-                    if not ruled or self._keeps(prefix + name, rules, is_dir=True):
-                        waiting.append((prefix + name, rules))
-                elif (
-                    (name[-3:] == ".md" and name[0] != "#") or files.is_memory_file_name(name)
-                ) and entry.is_file(follow_symlinks=False):
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except OSError:  # removed while we looked
-                        continue
-                    rel = prefix + name
-                    if ruled or not rel.isascii() or status.st_nlink > 1:
-                        self._take(rel, rules, status)
-                    else:
-                        memories[rel] = Stamp.of(status)
+                rel = prefix + name
+                if ruled or not rel.isascii() or status.st_nlink > 1:
+                    self._take(rel, rules, status)
+                else:
+                    memories[rel] = Stamp.of(status)
+        return below
 
     def _take(self, rel: str, rules: Rules, status: os.stat_result) -> None:
         if not paths.is_utf8(rel) or self._keeps(rel, rules, is_dir=False):

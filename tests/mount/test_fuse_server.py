@@ -19,6 +19,7 @@ from avm.base.errors import AccessError, AVMError
 from avm.fuse import background, registry
 from avm.fuse.mount import prepare, serve
 from avm.overlay.attributes import Attributes, Entry
+from avm.overlay.root import Owner
 from avm.overlay.times import set_times
 
 #: Before a binding's name: every call takes the binding's own way.
@@ -139,7 +140,7 @@ class Passthrough:
             raise OSError(errno.EACCES, "read-only")
         return Text(node)
 
-    def create(self, path: str, mode: int, flags: int) -> File:
+    def create(self, path: str, mode: int, flags: int, owner: Owner | None) -> File:
         return File(os.open("." + path, flags | os.O_CREAT, mode, dir_fd=self._root))
 
     def truncate(self, path: str, size: int) -> None:
@@ -149,7 +150,7 @@ class Passthrough:
         finally:
             os.close(fd)
 
-    def mkdir(self, path: str, mode: int) -> None:
+    def mkdir(self, path: str, mode: int, owner: Owner | None) -> None:
         os.mkdir("." + path, mode, dir_fd=self._root)
 
     def rmdir(self, path: str) -> None:
@@ -161,7 +162,7 @@ class Passthrough:
     def rename(self, old: str, new: str) -> None:
         os.rename("." + old, "." + new, src_dir_fd=self._root, dst_dir_fd=self._root)
 
-    def symlink(self, target: str, path: str) -> None:
+    def symlink(self, target: str, path: str, owner: Owner | None) -> None:
         os.symlink(target, "." + path, dir_fd=self._root)
 
     def link(self, old: str, new: str) -> None:
@@ -170,7 +171,7 @@ class Passthrough:
             follow_symlinks=False,
         )  # fmt: skip
 
-    def mknod(self, path: str, mode: int, dev: int) -> None:
+    def mknod(self, path: str, mode: int, dev: int, owner: Owner | None) -> None:
         os.mknod("." + path, mode, dev, dir_fd=self._root)
 
     def chmod(self, path: str, mode: int) -> None:

@@ -403,10 +403,10 @@ def test_the_command_line(avm: AVM) -> None:
 def test_the_node(avm: AVM) -> None:
     write(avm, "best", "nvda risk")
     agent = avm.agent_memory("akashi")
-    said = read(agent, ":recall?query=nvda&explain=1&max_tokens=90").decode()
+    said = read(agent, ":recall?query=nvda&explain=1&max_tokens=90").data.decode()
     assert said == agent.explained_recall("nvda", 90).as_text()
-    assert read(avm, ":recall:nvda,format=plain") == b"nvda risk\n"
-    assert read(avm, ":recall:nvda,explain=0").decode() == avm.recall("nvda")
+    assert read(avm, ":recall:nvda,format=plain").data == b"nvda risk\n"
+    assert read(avm, ":recall:nvda,explain=0").data.decode() == avm.recall("nvda")
     for bad in ("explain=yes", "format=html"):
         with pytest.raises(AVMError):
             read(avm, f":recall:nvda,{bad}")

@@ -505,7 +505,7 @@ def test_a_repository_that_libgit2_cannot_open(tmp_path: Path) -> None:
         head = history.head(avm.store.vault)
         assert head is not None and len(head) == 64
         assert avm.tree_at(head[:8]).list("memory").keys() == {"x.md"}
-        assert virtual.read(avm, ":at:HEAD/memory/x.md") == b"one\n"
+        assert virtual.read(avm, ":at:HEAD/memory/x.md").data == b"one\n"
         assert avm.show("memory/x.md", "~0") == b"one\n"
         (root / "memory" / "x.md").write_text("two\n")
         assert "-one\n+two\n" in avm.diff("memory/x.md")

@@ -297,11 +297,11 @@ def test_without_vectors_words_are_compared(tmp_path: Path, semantic: str) -> No
         found = avm.similar("memory/shared/asked.md")
         assert found.by == "text"
         assert [Path(one.path).stem for one in found.memories] == ["near"]
-        assert read(avm, "memory/shared/asked.md:similar").decode() == (
+        assert read(avm, "memory/shared/asked.md:similar").data.decode() == (
             f"1 memory like it, by text\n{found.memories[0].score:.2f}"
             " /memory/shared/near.md#L1  near\n"
         )
-        assert read(avm, "memory/shared/far.md:similar") == b"Nothing is like it, by text.\n"
+        assert read(avm, "memory/shared/far.md:similar").data == b"Nothing is like it, by text.\n"
 
 
 def test_bad_values_are_named(avm: AVM) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from avm.api import View
-from avm.overlay.names import Node
+from avm.overlay.names import Node, text_of
 
 
 def _links(view: View, rel: str, arguments: Mapping[str, str]) -> str:
@@ -14,6 +14,10 @@ def _links(view: View, rel: str, arguments: Mapping[str, str]) -> str:
 
 def _backlinks(view: View, rel: str, arguments: Mapping[str, str]) -> str:
     return _lines(view.backlinks(rel), "No memory links to it.")
+
+
+def _write(view: View, rel: str, data: bytes, added: bool) -> None:
+    view.add_links(rel, [line for line in text_of(data).split("\n") if line.strip()])
 
 
 def _lines(found: list[str], none: str) -> str:
@@ -27,6 +31,8 @@ LINKS = Node(
     examples=("rsi_rule.md:links",),
     render=_links,
     parameters={},
+    write=_write,
+    takes="paths or titles, one a line: they are added to the front matter's links",
 )
 BACKLINKS = Node(
     name="backlinks",

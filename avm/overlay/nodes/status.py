@@ -32,6 +32,11 @@ def as_text(status: Status) -> str:
     lines += _listed("not committed", waiting)
     lines += _listed("expired", list(status.expired))
     lines += _listed("unreadable", [f"{path}: {problem}" for path, problem in status.unreadable])
+    lines += _listed("front matter dropped (avm restore --meta)", list(status.dropped))
+    lines += _listed(
+        "moved out of a new file's way", [f"{path}: {place}" for path, place in status.rescued]
+    )
+    lines += _listed("refused", [f"{path}: {why}" for path, why in status.refused])
     return "\n".join(lines) + "\n"
 
 
@@ -47,7 +52,7 @@ def _listed(what: str, items: list[str]) -> list[str]:
 NODE = Node(
     name="status",
     place="folder",
-    doc="what is not committed and why, what has expired, what cannot be read",
+    doc="what is not committed and why, what has expired, what cannot be read, what was refused",
     examples=(":status",),
     render=render,
     parameters={},

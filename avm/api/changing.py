@@ -1,0 +1,170 @@
+"""Changing one memory as one viewer: keys of its front matter, its tags, its end, its body.
+
+Only the bytes of what changes are touched: comments, the order of keys and the rest stay.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from avm.api import values
+from avm.api.writing import Writing, refuse_tokens
+from avm.base import memory_file, paths
+from avm.base.errors import AccessError, UsageError
+from avm.base.times import format_instant, instant_of, parse_instant
+from avm.vault import files
+
+if TYPE_CHECKING:
+    from avm.api.written import Remembered
+
+#: Written for `expires` and `ttl` where a memory is to stay.
+NEVER = "never"
+
+
+class Changing(Writing):
+    """What a viewer may change in a memory that is there.
+
+    Every method raises NotFoundError, AccessError, UsageError for a bad value, UnsureError where
+    the front matter cannot be changed with certainty, and SecretError for a token.
+    """
+
+    def set_meta(self, path: str, keys: Mapping[str, Any]) -> Remembered:
+        """Set keys of the front matter; None takes one out.
+
+        AVM's own keys take what `remember` takes, and `expires` a date; `ttl` sets `expires`, from
+        now on. Any other key takes a str, a number, a bool or a list of str.
+        """
+        now = self.store.config.clock.now()
+        changes: dict[str, object] = {}
+        for key, value in keys.items():
+            changes |= _change(key, value, now)
+        return self._spliced(path, lambda raw: _with_keys(raw, changes))
+
+    def set_tags(self, path: str, tags: str | Iterable[str], *, add: bool = False) -> Remembered:
+        """Set the tags of the front matter, or `add` some; `#tags` in the text stay."""
+        wanted = values.tags(tags)
+
+        def change(raw: bytes) -> bytes:
+            there = memory_file.parse(raw, max_body=0).front.tags if add else ()
+            return memory_file.set_key(raw, "tags", list(dict.fromkeys((*there, *wanted))) or None)
+
+        return self._spliced(path, change)
+
+    def set_ttl(self, path: str, ttl: str | timedelta | None) -> Remembered:
+        """Set the memory's end: a duration such as `30d` from now on, a date, `never` or None."""
+        return self.set_meta(path, {"ttl": ttl})
+
+    def add_links(self, path: str, targets: Iterable[str]) -> Remembered:
+        """Add to the front matter's `links`; what the memory links to already stays once."""
+        wanted = values.names(list(targets))
+        if not wanted:
+            raise UsageError("no link: give paths or titles, one a line")
+
+        def change(raw: bytes) -> bytes:
+            there = memory_file.parse(raw, max_body=0).front.links
+            return memory_file.set_key(raw, "links", list(dict.fromkeys((*there, *wanted))))
+
+        return self._spliced(path, change)
+
+    def set_body(self, path: str, text: str | bytes) -> Remembered:
+        """Write the text below the front matter, byte for byte."""
+        data = values.data(text)
+
+        def change(raw: bytes) -> bytes:
+            kept = raw[: memory_file.split(raw).body_start]
+            return kept + data
+
+        return self._spliced(path, change)
+
+    def body(self, path: str) -> bytes:
+        """The bytes below the front matter. Raises NotFoundError."""
+        raw = files.read(self.store.vault, self._existing(path))
+        return raw[memory_file.split(raw).body_start :]
+
+    def ends(self, path: str) -> str:
+        """When the memory expires, `2026-12-22T00:00:00Z`, or `never`. Raises NotFoundError."""
+        ends = self.store.ends(self._existing(path))
+        return NEVER if ends is None else format_instant(instant_of(ends))
+
+    def _spliced(self, path: str, change: Callable[[bytes], bytes]) -> Remembered:
+        from avm.api.written import Remembered
+
+        rel = self._existing(path)
+        if not paths.is_memory_name(paths.name_of(rel)):
+            raise UsageError(f"{paths.display(rel)} is no memory: its name does not end in .md")
+        if not self.viewer.can_write(rel):
+            raise AccessError(f"{paths.display(rel)}: {self._who()} may not write there")
+        with self.store.changing(rel, self.viewer.agent):
+            raw = files.read(self.store.vault, rel)
+            data = change(raw)
+            hints = []
+            if data != raw:
+                refuse_tokens(data)
+                self.store.replace(rel, data)
+                hints = self._settle_secrets(rel, data, False)
+                self.wrote(rel, "edit")
+        return Remembered(paths.display(rel), tuple(hints))
+
+
+def _with_keys(raw: bytes, changes: Mapping[str, object]) -> bytes:
+    for key, value in changes.items():
+        raw = memory_file.set_key(raw, key, value)
+    return raw
+
+
+def _change(key: str, value: object, now: datetime) -> dict[str, object]:
+    """What to write for a key that is set to `value`, by key of the front matter."""
+    if key in ("ttl", "expires"):
+        return {"expires": _end(key, value, now), "ttl": None}
+    if value is None:
+        return {_key(key): None}
+    if key in _CHECKS:
+        return {key: _CHECKS[key](value)}
+    if isinstance(value, (str, bool, int, float)):
+        return {_key(key): value}
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+        return {_key(key): list(value)}
+    raise UsageError(f"{key} {value!r}: give text, a number, true, false or a list of text")
+
+
+def _end(key: str, value: object, now: datetime) -> datetime | None:
+    if value is None or value == NEVER:
+        return None
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, str) and (date := parse_instant(value)):
+        return date
+    if key == "expires":
+        raise UsageError(f"expires {value!r}: give a date such as 2026-12-22, or never")
+    lifetime = values.ttl(value)  # type: ignore[arg-type]  # checked and named there
+    return None if lifetime is None else now + lifetime
+
+
+def _date(value: object) -> datetime:
+    date = value if isinstance(value, datetime) else parse_instant(str(value))
+    if date is None:
+        raise UsageError(f"created {value!r}: give a date such as 2026-12-22")
+    return date
+
+
+def _key(name: str) -> str:
+    if not _KEY.fullmatch(name):
+        raise UsageError(f"key {name!r}: begin with a letter; letters, digits, - and _ follow")
+    return name
+
+
+_KEY = re.compile(r"[^\W\d][\w-]{0,99}")
+_CHECKS: Mapping[str, Callable[[Any], object]] = {
+    "title": values.title,
+    "importance": values.importance,
+    "tags": lambda value: values.tags(value) or None,
+    "created": _date,
+    "agent": paths.check_agent,
+    "pinned": values.yes_or_no,
+    "aliases": values.names,
+    "links": values.names,
+    "supersedes": values.names,
+}

@@ -1,0 +1,117 @@
+"""Who writes in a tree: the files that are open for writing, and the notes of what was written."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from avm.api import View
+from avm.base import paths
+from avm.overlay.handle import WritingHandle
+from avm.overlay.hidden import is_hidden_file
+from avm.vault.files import is_below_memory
+
+if TYPE_CHECKING:
+    from avm.vault.journal import Mark
+
+#: As long after the note of who wrote a file a further write needs none: the commit, which waits
+#: until a path has rested, counts from the note.
+_NEW_SECONDS = 0.25
+
+
+class Writers:
+    """The writers of one viewer's tree. `lstat` asks for a rel on disk; it raises OSError."""
+
+    def __init__(self, view: View, lstat: Callable[[str], os.stat_result]) -> None:
+        self.view = view
+        self.lstat = lstat
+        self._open: set[_Opened] = set()
+        self._guard = threading.Lock()
+
+    def held(self) -> set[str]:
+        """The rels that are open for writing."""
+        with self._guard:
+            return {opened.rel for opened in self._open}
+
+    def handle(self, rel: str, fd: int, flags: int, noted: Mark | None = None) -> WritingHandle:
+        """A file that was opened for writing. `noted`: the mark of the note on its author, if one
+        was made just now."""
+        opened = _Opened(self, rel, fd, noted)
+        with self._guard:
+            self._open.add(opened)
+        return WritingHandle(fd, flags, opened)
+
+    def closed(self, opened: _Opened) -> None:
+        """It is open no more."""
+        with self._guard:
+            self._open.discard(opened)
+
+    def moved(self, source: str, target: str) -> None:
+        """Files that are open keep their author under their new names."""
+        with self._guard:
+            for opened in self._open:
+                if paths.is_below(opened.rel, source):
+                    opened.rel = target + opened.rel[len(source) :]
+                    opened.noted = None
+
+    def close_version(self, rel: str) -> None:
+        """Before the text at `rel` changes: what another wrote there is a version of its own."""
+        self.view.store.versions.close(rel, self.view.viewer.agent)
+
+    def wrote(self, rel: str, op: str) -> Mark | None:
+        """Note who wrote; the name of an editor's temporary file is no memory."""
+        temporary = is_hidden_file(rel) or paths.is_editor_name(paths.name_of(rel))
+        if temporary or not is_below_memory(rel):
+            return None
+        return self.view.wrote(rel, op)
+
+
+class _Opened:
+    """A file that is open for writing, by the name it has now.
+
+    `noted` marks the note on its author, which was made `_at` then (monotonic seconds).
+    """
+
+    def __init__(self, writers: Writers, rel: str, fd: int, noted: Mark | None) -> None:
+        self._writers = writers
+        self._fd = fd
+        self.rel = rel
+        self.noted = noted
+        self._at = time.monotonic()
+
+    def wrote(self) -> None:
+        """Note who wrote; what another wrote since the file was opened is a version first."""
+        if self._still_noted():
+            return
+        if self._has_name():
+            self._writers.close_version(self.rel)
+        self.noted, self._at = self._writers.wrote(self.rel, "edit"), time.monotonic()
+
+    def shrinking(self, size: int) -> None:
+        """Keep text that no commit holds."""
+        if size < os.fstat(self._fd).st_size and self._has_name():
+            view = self._writers.view
+            view.store.before_change(self.rel, view.viewer.agent)
+
+    def closing(self, written: bool) -> None:
+        """Note once more who wrote: who committed the file while it was open has settled the note.
+        Not if another file has the name by now: that one is not ours."""
+        try:
+            if written and not self._still_noted() and self._has_name():
+                self._writers.wrote(self.rel, "edit")
+        finally:
+            self._writers.closed(self)
+
+    def _still_noted(self) -> bool:
+        if self.noted is None or time.monotonic() - self._at > _NEW_SECONDS:
+            return False
+        return self._writers.view.store.still_noted(self.noted)
+
+    def _has_name(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._fd), self._writers.lstat(self.rel))
+        except OSError:
+            return False

@@ -1,0 +1,45 @@
+"""Memories that lost their front matter to a program that wrote a whole file without any."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection
+
+from avm.base import memory_file, paths
+from avm.vault import files
+from avm.vault.journal import Journal
+from avm.vault.location import Vault
+
+
+def note(vault: Vault, rels: Collection[str]) -> None:
+    """Note that a commit took the front matter of these."""
+    for rel in sorted(rels):
+        _journal(vault).append({"path": rel, "at": time.time()})
+
+
+def standing(vault: Vault) -> list[str]:
+    """Those that were noted, are there and have none to this day."""
+    try:
+        lines = _journal(vault).file.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    noted = dict.fromkeys(rel for rel in map(_path, lines) if rel)
+    return [rel for rel in noted if _has_none(vault, rel)]
+
+
+def _has_none(vault: Vault, rel: str) -> bool:
+    if not paths.is_memory_name(paths.name_of(rel)) or files.regular_file(vault, rel) is None:
+        return False
+    return not memory_file.split(files.read(vault, rel)).has_front
+
+
+def _journal(vault: Vault) -> Journal:
+    return Journal(vault.own_state / "dropped.jsonl")
+
+
+def _path(line: bytes) -> str | None:
+    try:
+        return str(json.loads(line)["path"])
+    except (ValueError, TypeError, KeyError):
+        return None  # a line cut short by a kill
