@@ -216,7 +216,7 @@ class Tree:
         if is_hidden_file(target):
             self._existing_to_change(source)
             with self._changing(source, leaving=True):
-                os.rename(source, self._hidden.place(target), src_dir_fd=self._root)
+                self._hidden.hide(source, target, dir_fd=self._root)
                 self._wrote(source, "forget")
             return
         if is_hidden_file(source):
@@ -368,6 +368,7 @@ class Tree:
 
     def _handle(self, rel: str, fd: int, flags: int) -> RealHandle:
         opened = _Opened(rel)
+        self._hidden.opened(fd)
         if flags & _WRITING:
             with self._guard:
                 self._writers.add(opened)
@@ -381,6 +382,7 @@ class Tree:
             finally:
                 with self._guard:
                     self._writers.discard(opened)
+                self._hidden.closing(fd)
 
         def shrinking(size: int) -> None:
             if size < os.fstat(fd).st_size and self._has_name(fd, opened.rel):
