@@ -250,14 +250,20 @@ def test_create_passes_exclusive() -> None:
     assert tree.calls == [("create", "/x", 0o640, flags)]
 
 
+@pytest.mark.parametrize(
+    ("flags", "appends"),
+    [(os.O_RDWR | os.O_APPEND, False), (os.O_WRONLY, False), (os.O_WRONLY | os.O_APPEND, True)],
+)
 @pytest.mark.parametrize("virtual", [True, False])
 @pytest.mark.parametrize("operation", ["open", "create"])
-def test_direct_io_is_for_virtual_nodes(operation: str, virtual: bool) -> None:
+def test_direct_io_is_for_virtual_nodes_and_appending(
+    operation: str, virtual: bool, flags: int, appends: bool
+) -> None:
     operations, _ = adapt(**{operation: FakeHandle(virtual=virtual)})
-    fi = info()
+    fi = info(flags)
     arguments = ("/x", 0o600) if operation == "create" else ("/x",)
     assert getattr(operations, operation)(*arguments, fi) == 0
-    assert fi.direct_io == int(virtual) and fi.fh > 0
+    assert fi.direct_io == int(virtual or appends) and fi.fh > 0
 
 
 def test_an_open_file_is_asked_without_its_path() -> None:
