@@ -70,18 +70,22 @@ def clean_environment(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A home of its own, no AVM variable, a git identity and nothing else of git's."""
-    home = tmp_path_factory.mktemp("home")
+    move_into(tmp_path_factory.mktemp("home"), monkeypatch)
+
+
+def move_into(home: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make the empty folder `home` the home, and the environment that of a new user."""
     for name in list(os.environ):
         if name.startswith(("AVM_", "GIT_", "XDG_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
+            patch.delenv(name)
+    patch.setenv("HOME", str(home))
+    patch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
     (home / "run").mkdir(mode=0o700)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    patch.setenv("HF_HUB_OFFLINE", "1")
     # A keeper is a process that stays: a test that wants one says so (`keeper_of`).
-    monkeypatch.setenv("AVM_KEEPER_AUTOSTART", "false")
-    monkeypatch.setenv("AVM_KEEPER_IDLE", "1m")
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    patch.setenv("AVM_KEEPER_AUTOSTART", "false")
+    patch.setenv("AVM_KEEPER_IDLE", "1m")
+    patch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     (home / ".gitconfig").write_text(
         "[user]\n\tname = Pat Person\n\temail = pat@example.org\n[init]\n\tdefaultBranch = main\n"
     )

@@ -232,8 +232,11 @@ class Operations:
 
     def _opened(self, handle: Handle, fi: FileInfo) -> None:
         fi.fh = self._files.add(handle)
-        # The page cache is one per file, so two readers of a virtual node would share a text.
-        fi.direct_io = 1 if handle.virtual else 0
+        # The page cache is one per file: two readers of a virtual node would share a text. And it
+        # takes an appended line apart where the kernel thinks that a page ends: another mount's
+        # could come in between. Who reads as well may want to map the file, which needs the cache.
+        appends = fi.flags & (os.O_ACCMODE | os.O_APPEND) == os.O_WRONLY | os.O_APPEND
+        fi.direct_io = 1 if handle.virtual or appends else 0
 
     def read(self, path: str | None, size: int, offset: int, fi: FileInfo) -> bytes:
         """Read."""

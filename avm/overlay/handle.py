@@ -47,12 +47,14 @@ class Handle(Protocol):
 
 
 class RealHandle:
-    """A descriptor of a file in the vault that is open for reading alone."""
+    """A descriptor of a file in the vault that is open for reading alone; `closing` is told before
+    it is closed."""
 
     virtual = False
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, closing: Callable[[int], None]) -> None:
         self.fd = fd
+        self._closing = closing
 
     def attributes(self) -> Attributes:
         """What `fstat` says."""
@@ -83,7 +85,10 @@ class RealHandle:
 
     def release(self) -> None:
         """Close."""
-        os.close(self.fd)
+        try:
+            self._closing(self.fd)
+        finally:
+            os.close(self.fd)
 
 
 class Writer(Protocol):
@@ -105,8 +110,8 @@ class Writer(Protocol):
 class WritingHandle(RealHandle):
     """A descriptor of a file in the vault that is open for writing, with `flags`."""
 
-    def __init__(self, fd: int, flags: int, writer: Writer) -> None:
-        super().__init__(fd)
+    def __init__(self, fd: int, closing: Callable[[int], None], flags: int, writer: Writer) -> None:
+        super().__init__(fd, closing)
         self._append = bool(flags & os.O_APPEND)
         self._writer = writer
         self._dirty = False
@@ -137,7 +142,7 @@ class WritingHandle(RealHandle):
         try:
             self._writer.closing(self._dirty)
         finally:
-            os.close(self.fd)
+            super().release()
 
 
 class TextHandle:

@@ -2,15 +2,22 @@
 
 libfuse renames such a file beside itself, which would put it into the git work tree. The overlay
 keeps it in a folder of this mount's in AVM's state, on the same file system.
+
+libfuse means to remove it at the last close, and forgets it where the close comes while it is being
+renamed. So who has what open is counted here, and what nobody has open is removed here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import threading
+from collections import Counter
 from pathlib import Path
 
 from avm.base import paths
+from avm.overlay.root import Root
 from avm.vault.condition import hidden_folders
 
 _PREFIX = ".fuse_hidden"
@@ -28,12 +35,49 @@ class HiddenFiles:
         for folder in hidden_folders(base):
             shutil.rmtree(folder, ignore_errors=True)
         self._folder = base / f"{os.getpid()}-{id(self):x}"
+        self._guard = threading.Lock()
+        # By device and inode: how often a file is open, and where it is hidden.
+        self._open: Counter[tuple[int, int]] = Counter()
+        self._hidden: dict[tuple[int, int], list[Path]] = {}
 
     def place(self, rel: str) -> Path:
         """Where the hidden file `rel` is on disk; makes the folder. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
         return self._folder / paths.name_of(rel)
 
+    def opened(self, fd: int) -> None:
+        """A file is open, until `closing` is told the same descriptor."""
+        with self._guard:
+            self._open[_file(os.fstat(fd))] += 1
+
+    def closing(self, fd: int) -> None:
+        """Just before a descriptor is closed: the last one takes the hidden names along."""
+        file = _file(os.fstat(fd))
+        with self._guard:
+            self._open[file] -= 1
+            if self._open[file] > 0:
+                return
+            del self._open[file]
+            for place in self._hidden.pop(file, ()):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(place)
+
+    def hide(self, root: Root, source: str, rel: str) -> None:
+        """Move the file at `source` in `root` to the hidden name `rel`; what nobody has open any
+        more is removed. Raises OSError."""
+        place = self.place(rel)
+        with self._guard:
+            file = _file(root.lstat(source))
+            if file not in self._open:
+                root.unlink(source)
+                return
+            root.rename(source, str(place))
+            self._hidden.setdefault(file, []).append(place)
+
     def close(self) -> None:
         """Remove them all."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _file(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

@@ -43,7 +43,7 @@ class Tree:
         self._past = PastFolders(view)
         self._hidden = HiddenFiles(self._vault.git_state / "hidden")
         self._born_ns = time.time_ns()
-        self._writers = Writers(view, self._root.lstat)
+        self._writers = Writers(view, self._root.lstat, self._hidden.closing)
 
     def held(self) -> set[str]:
         """The rels that are open for writing: the committer waits for their last close."""
@@ -226,7 +226,7 @@ class Tree:
         if is_hidden_file(target):
             self._existing_to_change(source)
             with self._changing(source, leaving=True):
-                self._root.rename(source, str(self._hidden.place(target)))
+                self._hidden.hide(self._root, source, target)
                 self._writers.wrote(source, "forget")
             return
         if is_hidden_file(source):
@@ -389,9 +389,10 @@ class Tree:
         return self._past.holds(rel) or asked_by(rel) is not None
 
     def _handle(self, rel: str, fd: int, flags: int, noted: Mark | None = None) -> RealHandle:
+        self._hidden.opened(fd)
         if flags & _WRITING:
             return self._writers.handle(rel, fd, flags, noted)
-        return RealHandle(fd)
+        return RealHandle(fd, self._hidden.closing)
 
     def _shows_placeholder(self, rel: str) -> bool:
         return is_placeholder(rel) and folder_exists(self._view, rel)

@@ -23,11 +23,18 @@ _NEW_SECONDS = 0.25
 
 
 class Writers:
-    """The writers of one viewer's tree. `lstat` asks for a rel on disk; it raises OSError."""
+    """The writers of one viewer's tree. `lstat` asks for a rel on disk; it raises OSError.
+    `closing` is told each descriptor before it is closed."""
 
-    def __init__(self, view: View, lstat: Callable[[str], os.stat_result]) -> None:
+    def __init__(
+        self,
+        view: View,
+        lstat: Callable[[str], os.stat_result],
+        closing: Callable[[int], None],
+    ) -> None:
         self.view = view
         self.lstat = lstat
+        self._closing = closing
         self._open: set[_Opened] = set()
         self._guard = threading.Lock()
 
@@ -42,7 +49,7 @@ class Writers:
         opened = _Opened(self, rel, fd, noted)
         with self._guard:
             self._open.add(opened)
-        return WritingHandle(fd, flags, opened)
+        return WritingHandle(fd, self._closing, flags, opened)
 
     def closed(self, opened: _Opened) -> None:
         """It is open no more."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from avm.base import paths
@@ -135,6 +135,17 @@ class Survey:
         self._tracked = frozenset(ignore.tracked_in_spite(self._vault))
 
 
+def _listed(place: str) -> tuple[int, list[os.DirEntry[str]]]:
+    """What is in a folder, and the descriptor that is needed to ask more of it. Raises OSError."""
+    fd = files.open_quietly(place, os.O_DIRECTORY)
+    try:
+        with os.scandir(fd) as listing:
+            return fd, list(listing)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
 class _Look:
     """One walk or look. `known`: the rule files that were there before, by rel; `rule_files`:
     where those that are there are kept; `folders`: those that were entered before."""
@@ -205,19 +216,19 @@ class _Look:
             folder, rules = waiting.pop()
             place = f"{self._root}/{folder}" if folder else self._root
             try:
-                fd = files.open_quietly(place, os.O_DIRECTORY)
+                fd, entries = _listed(place)
             except OSError as err:
                 files.raise_if_exhausted(err, place)
                 continue
             try:
-                waiting += self._in_folder(folder, rules, fd)
+                waiting += self._in_folder(folder, rules, entries)
             finally:
                 os.close(fd)
 
-    def _in_folder(self, folder: str, rules: Rules, fd: int) -> list[tuple[str, Rules]]:
-        """Take in what is in an open folder; the folders in it that may hold memories."""
-        with os.scandir(fd) as listing:
-            entries = list(listing)
+    def _in_folder(
+        self, folder: str, rules: Rules, entries: Sequence[os.DirEntry[str]]
+    ) -> list[tuple[str, Rules]]:
+        """Take in what is in a folder; the folders in it that may hold memories."""
         memories, below = self.found.memories, []
         self.found.folders.add(folder)
         names = [entry.name for entry in entries if entry.name in _RULE_FILES]

@@ -21,6 +21,7 @@ from avm.fuse.fast import StatLayout, is_known
 from avm.fuse.operations import Operations, answer_errno
 from avm.fuse.platform import here
 from avm.overlay.attributes import Attributes, Entry
+from avm.overlay.root import Owner
 from avm.overlay.times import UTIME_NOW, UTIME_OMIT
 
 
@@ -185,6 +186,7 @@ def test_attributes_become_a_stat() -> None:
 
 def test_arguments_arrive_in_the_order_of_the_tree() -> None:
     operations, tree = adapt(readlink="there")
+    operations.caller = lambda: Owner(7, 8)
     operations.mkdir("/d", 0o755)
     operations.mknod("/p", 0o10644, 3)
     operations.rename("/a", "/b")
@@ -199,10 +201,10 @@ def test_arguments_arrive_in_the_order_of_the_tree() -> None:
     operations.unlink("/a")
     assert operations.readlink("/l") == "there"
     assert tree.calls == [
-        ("mkdir", "/d", 0o755),
-        ("mknod", "/p", 0o10644, 3),
+        ("mkdir", "/d", 0o755, Owner(7, 8)),
+        ("mknod", "/p", 0o10644, 3, Owner(7, 8)),
         ("rename", "/a", "/b"),
-        ("symlink", "text", "/new"),
+        ("symlink", "text", "/new", Owner(7, 8)),
         ("link", "/old", "/new"),
         ("chmod", "/a", 0o600),
         ("chown", "/a", -1, 5),
@@ -255,17 +257,23 @@ def test_create_passes_exclusive() -> None:
     operations, tree = adapt(create=FakeHandle())
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
     operations.create("/x", 0o640, info(flags | os.O_DIRECT | os.O_NOFOLLOW))
-    assert tree.calls == [("create", "/x", 0o640, flags)]
+    assert tree.calls == [("create", "/x", 0o640, flags, None)]
 
 
+@pytest.mark.parametrize(
+    ("flags", "appends"),
+    [(os.O_RDWR | os.O_APPEND, False), (os.O_WRONLY, False), (os.O_WRONLY | os.O_APPEND, True)],
+)
 @pytest.mark.parametrize("virtual", [True, False])
 @pytest.mark.parametrize("operation", ["open", "create"])
-def test_direct_io_is_for_virtual_nodes(operation: str, virtual: bool) -> None:
+def test_direct_io_is_for_virtual_nodes_and_appending(
+    operation: str, virtual: bool, flags: int, appends: bool
+) -> None:
     operations, _ = adapt(**{operation: FakeHandle(virtual=virtual)})
-    fi = info()
+    fi = info(flags)
     arguments = ("/x", 0o600) if operation == "create" else ("/x",)
     assert getattr(operations, operation)(*arguments, fi) == 0
-    assert fi.direct_io == int(virtual) and fi.fh > 0
+    assert fi.direct_io == int(virtual or appends) and fi.fh > 0
 
 
 def test_an_open_file_is_asked_without_its_path() -> None:

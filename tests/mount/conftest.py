@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import run_avm, wait_for
+from conftest import move_into, run_avm, wait_for
 
 from avm.fuse.platform import here
 
@@ -139,6 +139,13 @@ def home() -> Path:
 
 @pytest.fixture
 def mounting(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mounting]:
+    """A function that mounts in this test's home."""
+    with mounts_in(home, monkeypatch) as mount:
+        yield mount
+
+
+@contextlib.contextmanager
+def mounts_in(home: Path, patch: pytest.MonkeyPatch) -> Iterator[Mounting]:
     """A function that mounts; in the end all is unmounted, and no process of ours may be left."""
     made: list[Mount] = []
 
@@ -146,7 +153,7 @@ def mounting(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mounting]:
         name: str = "M", agent: str | None = None, vault: Path | None = None, quick: bool = True
     ) -> Mount:
         for variable, value in (KEPT | QUICK if quick else KEPT).items():
-            monkeypatch.setenv(variable, value)
+            patch.setenv(variable, value)
         line = f"avm mount {name} --daemon"
         line += f" --agent {agent}" if agent else ""
         line += f" --vault {shlex.quote(str(vault))}" if vault else ""
@@ -182,6 +189,60 @@ def mount(mounting: Mounting) -> Mount:
 def akashi(mounting: Mounting) -> Mount:
     """The agent akashi's mount `M` of a new vault."""
     return mounting(agent="akashi")
+
+
+@dataclass(frozen=True)
+class Room:
+    """A folder of a test's own in mounts that are the whole module's: through the owner's, and
+    behind it; in `memory/shared` also through the agent's."""
+
+    mount: Path
+    behind: Path
+    agents: Path
+
+    @property
+    def sides(self) -> tuple[Path, Path]:
+        """The owner's mount, and the vault."""
+        return self.mount, self.behind
+
+    def bash(self, line: str, *, ok: bool = True) -> str:
+        """A line typed in bash in the folder, in the owner's mount; its stdout."""
+        return bash(line, self.mount, ok=ok)
+
+
+@pytest.fixture(scope="module")
+def two_mounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Mount, Mount]]:
+    """The owner's mount and akashi's, of one vault, for all tests of a module."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        move_into(home, patch)
+        with mounts_in(home, patch) as mount:
+            owner = mount()
+            yield owner, mount("A", agent="akashi", vault=owner.vault)
+
+
+@pytest.fixture
+def shared_room(two_mounts: tuple[Mount, Mount], tmp_path: Path) -> Room:
+    """A folder in `memory/shared`."""
+    return _room(two_mounts, f"memory/shared/{tmp_path.name}")
+
+
+@pytest.fixture
+def outside(two_mounts: tuple[Mount, Mount], tmp_path: Path) -> Room:
+    """A folder outside of `memory`, where there is only the owner."""
+    return _room(two_mounts, f"work/{tmp_path.name}")
+
+
+@pytest.fixture(params=["memory/shared", "work"], ids=["memory", "outside"])
+def room(two_mounts: tuple[Mount, Mount], tmp_path: Path, request: pytest.FixtureRequest) -> Room:
+    """A folder in `memory/shared`, and one outside of `memory`."""
+    return _room(two_mounts, f"{request.param}/{tmp_path.name}")
+
+
+def _room(two_mounts: tuple[Mount, Mount], rel: str) -> Room:
+    owner, agents = two_mounts
+    (owner / rel).mkdir(parents=True)
+    return Room(owner / rel, owner.vault / rel, agents / rel)
 
 
 def _processes_of(home: Path, seconds: float) -> dict[int, str]:

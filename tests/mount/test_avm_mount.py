@@ -81,7 +81,7 @@ def test_daemon_returns_when_the_mount_answers_and_holds_no_pipe(
 def test_help_tells_every_node_and_its_examples_work(mount: Mount) -> None:
     text = mount.ask(":help")
     for number in range(4):  # long enough ago, as far as git knows, for every example of a time
-        (mount.behind / "shared/rsi_rule.md").write_text(f"# RSI\n{number}\n")
+        (mount.behind / "shared/rsi_rule.md").write_text(f"# RSI #rule\n{number}\n")
         done = run_avm("commit", cwd=mount.vault, AVM_CLOCK=f"2026-10-31T10:00:0{number}Z")
         assert done.stdout == "1 commit\n"
     asked = re.findall(r"^    (cat|ls) '(.*)'$", text, re.MULTILINE)

@@ -118,13 +118,20 @@ def test_a_new_file_takes_the_name_and_the_old_bytes_are_kept(later: Mount) -> N
     assert "new" in later.search("new")
 
 
-def test_a_folder_of_ended_memories_looks_empty_and_is_not_removed(later: Mount) -> None:
+def test_a_folder_of_ended_memories_looks_empty_and_can_be_removed(later: Mount) -> None:
     folder = later.private / "done"
     folder.mkdir()
     (later.behind / "private/akashi/done/old.md").write_bytes(OLD)
     assert os.listdir(folder) == []
-    assert failing(folder.rmdir) == "ENOTEMPTY"
-    assert (later.behind / "private/akashi/done/old.md").read_bytes() == OLD
+    folder.rmdir()
+    assert not (later.behind / "private/akashi/done").exists()
+    assert rescued(later) == [OLD]
+    assert "/memory/private/akashi/done/old.md: " in later.ask(":status")
+    (later.behind / "private/akashi/kept").mkdir()
+    (later.behind / "private/akashi/kept/old.md").write_bytes(OLD)
+    (later.behind / "private/akashi/kept/.hidden").touch()
+    assert failing((later.private / "kept").rmdir) == "ENOTEMPTY"
+    assert (later.behind / "private/akashi/kept/old.md").read_bytes() == OLD
 
 
 def test_a_memory_that_ends_while_it_is_open_can_be_read_to_its_end(akashi: Mount) -> None:

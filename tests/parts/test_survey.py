@@ -6,7 +6,7 @@ import errno
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -275,15 +275,15 @@ def test_a_part_of_the_index_is_brought_up_to_date(vault: Vault) -> None:
 def test_no_folder_is_passed_by_because_no_descriptor_is_left(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    survey, scandir = Survey(vault), os.scandir
+    survey, opened = Survey(vault), os.open
     assert "deep/c" in names(survey.walk())
 
-    def exhausted(place: str) -> Iterator[os.DirEntry[str]]:
+    def exhausted(place: str, flags: int) -> int:
         if place.endswith("/deep"):
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), place)
-        return scandir(place)
+        return opened(place, flags)
 
-    monkeypatch.setattr(os, "scandir", exhausted)
+    monkeypatch.setattr(os, "open", exhausted)
     with pytest.raises(RepositoryError, match="deep: Too many open files; try again"):
         survey.walk()
     monkeypatch.undo()

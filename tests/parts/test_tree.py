@@ -176,6 +176,25 @@ def test_an_unlinked_open_file_leaves_the_work_tree(owner: Tree, avm: AVM) -> No
     handle.release()
 
 
+def test_a_hidden_file_goes_with_its_last_descriptor(owner: Tree, avm: AVM) -> None:
+    """libfuse forgets to remove it where the close comes while it is being renamed."""
+    hidden, folder = "/notes/.fuse_hidden0000000100000001", avm.store.vault.git_state / "hidden"
+    handles = [owner.open("/notes/own.md", flags) for flags in (os.O_RDONLY, os.O_WRONLY)]
+    owner.rename("/notes/own.md", hidden)
+    handles[1].release()
+    assert owner.attributes(hidden).st_size == 11
+    handles[0].release()
+    assert list(folder.glob("*/*")) == []
+    assert error_of(owner.unlink, hidden) == errno.ENOENT
+
+
+def test_a_file_that_was_closed_before_it_is_hidden_is_removed(owner: Tree, avm: AVM) -> None:
+    owner.open("/notes/own.md", os.O_RDWR).release()
+    owner.rename("/notes/own.md", "/notes/.fuse_hidden0000000100000001")
+    assert os.listdir(avm.store.vault.root / "notes") == []
+    assert list((avm.store.vault.git_state / "hidden").glob("*/*")) == []
+
+
 def test_a_link_is_shown_and_not_followed(owner: Tree, avm: AVM, tmp_path: Path) -> None:
     secret = tmp_path / "secret.md"
     secret.write_text("out of the vault")

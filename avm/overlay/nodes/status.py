@@ -33,9 +33,8 @@ def as_text(status: Status) -> str:
     lines += _listed("expired", list(status.expired))
     lines += _listed("unreadable", [f"{path}: {problem}" for path, problem in status.unreadable])
     lines += _listed("front matter dropped (avm restore --meta)", list(status.dropped))
-    lines += _listed(
-        "moved out of a new file's way", [f"{path}: {place}" for path, place in status.rescued]
-    )
+    moved = [f"{path}: {place}" for path, place in status.rescued]
+    lines += _listed("moved out of a new file's way", moved)
     lines += _listed("refused", [f"{path}: {why}" for path, why in status.refused])
     return "\n".join(lines) + "\n"
 
