@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from avm.index.extract import Extracted, extract
-from avm.vault.files import Stamp, raise_if_exhausted
+from avm.vault.files import Stamp, open_quietly, raise_if_exhausted
 from avm.vault.git import blob_id
 
 _TAGS = "INSERT OR IGNORE INTO tag VALUES (?, ?)"
@@ -46,8 +46,7 @@ def read(root: Path | str, path: str, known: str | None = None) -> Reading:
     """
     checked_ns = time.time_ns()
     try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        fd = os.open(f"{root}/{path}", flags)
+        fd = open_quietly(f"{root}/{path}", os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as err:
         raise_if_exhausted(err, path)
         return Reading(path, None, checked_ns, None, None)

@@ -21,7 +21,7 @@ from avm.base import memory_file, paths
 from avm.base.errors import RepositoryError
 from avm.vault import git, index_file
 from avm.vault.changes import Change, changes
-from avm.vault.files import RACY_NS, Stamp
+from avm.vault.files import RACY_NS, Stamp, open_quietly
 from avm.vault.history import head
 from avm.vault.location import Vault
 from avm.vault.objects import FILE_MODE, Blob, Moved, Objects
@@ -149,7 +149,7 @@ def _read(vault: Vault, name: str) -> _Source | None:
             return _Source(target, target, status, _LINK_MODE)
         if not stat.S_ISREG(status.st_mode):
             return None
-        with place.open("rb") as file:
+        with open(open_quietly(str(place), 0), "rb") as file:
             status = os.fstat(file.fileno())
             whole = status.st_size <= _MOST_IN_MEMORY
             data = file.read() if whole else file.read(_CHECKED_BYTES)
