@@ -26,11 +26,26 @@ PLACES: Final = ("folder", "plain", "avm")
 
 _WAIT_SECONDS = 30.0
 _TEXT = b"---\ntitle: A rule\nimportance: 0.5\n---\n" + b"RSI above 70 is a reason to wait.\n" * 11
-_MANY = 1_000
-_LISTED = 10_000
 _READERS = 8
 _BLOCK = 1 << 20
-_MEGABYTES = 64
+
+
+class Extent(NamedTuple):
+    """How much is measured: files that are read, files that are listed, MB that are copied, and how
+    often each place has its turn."""
+
+    files: int = 1_000
+    listed: int = 10_000
+    megabytes: int = 64
+    rounds: int = 5
+
+    @property
+    def written(self) -> range:
+        """The numbers of the files that are written in one turn."""
+        return range(self.files // 5)
+
+
+QUICK: Final = Extent(100, 200, 4, 1)
 
 
 class Operation(NamedTuple):
@@ -46,33 +61,33 @@ class Operation(NamedTuple):
         return self.values[2] / self.values[1]
 
 
-Act = Callable[[Path, int], list[float]]
+Act = Callable[[Path, int, Extent], list[float]]
 
 
-def measure(folder: Path, tell: Callable[[str], None], rounds: int = 5) -> list[Operation]:
+def measure(folder: Path, tell: Callable[[str], None], extent: Extent) -> list[Operation]:
     """Measure in `folder`, in which nothing may be. Raises MountError without FUSE."""
-    with _places(folder, tell) as places:
+    with _places(folder, tell, extent) as places:
         found = []
         for name, unit, act in _OPERATIONS:
             tell(name)
             taken: list[list[float]] = [[] for _ in places]
-            for turn in range(rounds):
+            for turn in range(extent.rounds):
                 for number, place in enumerate(places):
-                    taken[number] += act(place, turn)
+                    taken[number] += act(place, turn, extent)
             middle = [median(values) for values in taken]
             found.append(Operation(name, unit, (middle[0], middle[1], middle[2])))
         return found
 
 
 @contextlib.contextmanager
-def _places(folder: Path, tell: Callable[[str], None]) -> Iterator[list[Path]]:
+def _places(folder: Path, tell: Callable[[str], None], extent: Extent) -> Iterator[list[Path]]:
     """The folder in which to work, of each of `PLACES`, each with as many files in it."""
     tell("mounting")
     vault = make(folder / "vault")
     inner = "memory/shared/bench"
     roots = [folder / "bare", folder / "behind", vault.root]
     for root in roots:
-        _fill(root / inner)
+        _fill(root / inner, extent)
     points = [folder / "plain", folder / "mount"]
     for point in points:
         point.mkdir()
@@ -99,84 +114,85 @@ def _places(folder: Path, tell: Callable[[str], None]) -> Iterator[list[Path]]:
             kept.stop()
 
 
-def _fill(folder: Path) -> None:
-    for name, files in (("some", _MANY), ("many", _LISTED)):
+def _fill(folder: Path, extent: Extent) -> None:
+    for name, files in (("some", extent.files), ("many", extent.listed)):
         (folder / name).mkdir(parents=True)
         for number in range(files):
             (folder / name / f"{number}.md").write_bytes(_TEXT)
     (folder / "new").mkdir()
-    (folder / "some" / "large.bin").write_bytes(os.urandom(_BLOCK) * _MEGABYTES)
+    (folder / "some" / "large.bin").write_bytes(os.urandom(_BLOCK) * extent.megabytes)
 
 
-def _create(place: Path, turn: int) -> list[float]:
-    return _micro(lambda name: _write(f"{place}/new/{name}.md"), _names(turn))
+def _create(place: Path, turn: int, extent: Extent) -> list[float]:
+    return _micro(lambda name: _write(f"{place}/new/{name}.md"), _names(turn, extent))
 
 
-def _overwrite(place: Path, turn: int) -> list[float]:
-    return _micro(lambda name: _write(f"{place}/some/{name}.md"), range(200))
+def _overwrite(place: Path, turn: int, extent: Extent) -> list[float]:
+    return _micro(lambda name: _write(f"{place}/some/{name}.md"), extent.written)
 
 
-def _save(place: Path, turn: int) -> list[float]:
+def _save(place: Path, turn: int, extent: Extent) -> list[float]:
     def save(name: object) -> None:
         _write(f"{place}/new/{name}.tmp")
         os.rename(f"{place}/new/{name}.tmp", f"{place}/new/saved-{name}.md")
 
-    return _micro(save, _names(turn))
+    return _micro(save, _names(turn, extent))
 
 
-def _read(place: Path, turn: int) -> list[float]:
+def _read(place: Path, turn: int, extent: Extent) -> list[float]:
     def read(name: object) -> None:
         fd = os.open(f"{place}/some/{name}.md", os.O_RDONLY)
         os.read(fd, 4096)
         os.close(fd)
 
-    return _micro(read, range(_MANY))
+    return _micro(read, range(extent.files))
 
 
-def _open_read(place: Path, turn: int) -> list[float]:
-    return _micro(lambda name: Path(f"{place}/some/{name}.md").read_bytes(), range(_MANY))
+def _open_read(place: Path, turn: int, extent: Extent) -> list[float]:
+    return _micro(lambda name: Path(f"{place}/some/{name}.md").read_bytes(), range(extent.files))
 
 
-def _stat(place: Path, turn: int) -> list[float]:
-    return _micro(lambda name: os.stat(f"{place}/some/{name}.md"), range(_MANY))
+def _stat(place: Path, turn: int, extent: Extent) -> list[float]:
+    return _micro(lambda name: os.stat(f"{place}/some/{name}.md"), range(extent.files))
 
 
-def _missing(place: Path, turn: int) -> list[float]:
-    return _micro(lambda name: os.path.exists(f"{place}/some/none-{name}.md"), range(_MANY))
+def _missing(place: Path, turn: int, extent: Extent) -> list[float]:
+    return _micro(lambda name: os.path.exists(f"{place}/some/none-{name}.md"), range(extent.files))
 
 
-def _list(place: Path, turn: int) -> list[float]:
+def _list(place: Path, turn: int, extent: Extent) -> list[float]:
     return again(lambda: os.listdir(place / "some"), 3)
 
 
-def _ls(place: Path, turn: int) -> list[float]:
+def _ls(place: Path, turn: int, extent: Extent) -> list[float]:
     line = ["ls", "-l", str(place / "many")]
     return again(lambda: subprocess.run(line, stdout=subprocess.DEVNULL, check=True), 1)
 
 
-def _write_large(place: Path, turn: int) -> list[float]:
+def _write_large(place: Path, turn: int, extent: Extent) -> list[float]:
     block = bytes(_BLOCK)
     start = time.perf_counter()
     with open(place / "new" / "large.bin", "wb", buffering=0) as file:
-        for _ in range(_MEGABYTES):
+        for _ in range(extent.megabytes):
             file.write(block)
-    return [_MEGABYTES / (time.perf_counter() - start)]
+    return [extent.megabytes / (time.perf_counter() - start)]
 
 
-def _read_large(place: Path, turn: int) -> list[float]:
+def _read_large(place: Path, turn: int, extent: Extent) -> list[float]:
     start = time.perf_counter()
     with open(place / "some" / "large.bin", "rb", buffering=0) as file:
         while file.read(_BLOCK):
             pass
-    return [_MEGABYTES / (time.perf_counter() - start)]
+    return [extent.megabytes / (time.perf_counter() - start)]
 
 
-def _side_by_side(place: Path, turn: int) -> list[float]:
+def _side_by_side(place: Path, turn: int, extent: Extent) -> list[float]:
     """The time of one read while so many programs read."""
+    times = len(extent.written)
     program = (
         "import sys, time\nplace = sys.argv[1]\nsys.stdin.read(1)\nstart = time.perf_counter()\n"
-        "for n in range(200):\n  open(f'{place}/some/{n}.md', 'rb').read()\n"
-        "print((time.perf_counter() - start) / 200 * 1e6)"
+        f"for n in range({times}):\n  open(f'{{place}}/some/{{n}}.md', 'rb').read()\n"
+        f"print((time.perf_counter() - start) / {times} * 1e6)"
     )
     readers = [
         subprocess.Popen(
@@ -204,8 +220,8 @@ def _write(path: str) -> None:
     os.close(fd)
 
 
-def _names(turn: int) -> list[str]:
-    return [f"{turn}-{number}" for number in range(200)]
+def _names(turn: int, extent: Extent) -> list[str]:
+    return [f"{turn}-{number}" for number in extent.written]
 
 
 def _micro(act: Callable[[object], object], items: Sequence[object]) -> list[float]:
@@ -221,8 +237,8 @@ _OPERATIONS: Final[tuple[tuple[str, str, Act], ...]] = (
     ("stat", "µs", _stat),
     ("stat of a missing name", "µs", _missing),
     ("read, 8 programs at once", "µs", _side_by_side),
-    ("list 1,000 names", "ms", _list),
-    ("ls -l of 10,000 files", "ms", _ls),
-    ("write 64 MB", "MB/s", _write_large),
-    ("read 64 MB", "MB/s", _read_large),
+    ("list the names", "ms", _list),
+    ("ls -l", "ms", _ls),
+    ("write a large file", "MB/s", _write_large),
+    ("read a large file", "MB/s", _read_large),
 )

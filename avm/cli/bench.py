@@ -102,11 +102,11 @@ def recall(
 
 
 @command.command("fuse")
-@click.option("--rounds", default=5, metavar="N", help="How often each place has its turn; 5.")
+@click.option("--quick", is_flag=True, help="Few files, once: for a first look.")
 @click.option("--markdown", is_flag=True, help="Print a markdown table.")
 @shared
 @click.pass_obj
-def fuse(door: Door, rounds: int, markdown: bool) -> None:
+def fuse(door: Door, quick: bool, markdown: bool) -> None:
     """Print what file operations take in a folder, a plain pass-through and AVM's mount.
 
     Makes its own vault and mounts in the temp folder; the vault's keeper runs.
@@ -115,7 +115,8 @@ def fuse(door: Door, rounds: int, markdown: bool) -> None:
 
     place = report.machine()
     with _folder(None) as folder:
-        measured = file_system.measure(folder, _teller(), rounds)
+        extent = file_system.QUICK if quick else file_system.Extent()
+        measured = file_system.measure(folder, _teller(), extent)
     text = file_system_report.as_text(place, measured, markdown=markdown)
     door.result(file_system_report.as_json(place, measured), text)
 
