@@ -355,16 +355,16 @@ class Store:
         Looks at the front matter once a version of the file, as long as its stamp tells versions
         apart; only a `ttl` without `created` needs the index, which knows when it was added.
         """
-        if not paths.is_memory_name(paths.name_of(rel)):
-            return None
         if status is None:
             status = files.regular_file(self.vault, rel)
-        if status is None or not stat.S_ISREG(status.st_mode):
+        if status is None:
             return None
         stamp = Stamp.of(status)
         cached = self._endings.get(rel)
         if cached is not None and cached[0] == stamp:
             return cached[1]
+        if not paths.is_memory_name(paths.name_of(rel)) or not stat.S_ISREG(status.st_mode):
+            return None
         from avm.index.plan import is_racy
 
         checked_ns = time.time_ns()

@@ -159,7 +159,7 @@ def is_hidden_name(name: str) -> bool:
 
 def in_dot_git(rel: str) -> bool:
     """Whether `rel` is the vault's own `.git` or in it (any letter case: macOS folds it)."""
-    return rel.partition("/")[0].lower() == ".git"
+    return rel[:1] == "." and rel.partition("/")[0].lower() == ".git"
 
 
 def is_checked_out(rel: str) -> bool:

@@ -170,12 +170,14 @@ def _ls(place: Path, turn: int, extent: Extent) -> list[float]:
 
 
 def _write_large(place: Path, turn: int, extent: Extent) -> list[float]:
-    block = bytes(_BLOCK)
+    block, new = bytes(_BLOCK), place / "new" / "large.bin"
     start = time.perf_counter()
-    with open(place / "new" / "large.bin", "wb", buffering=0) as file:
+    with open(new, "wb", buffering=0) as file:
         for _ in range(extent.megabytes):
             file.write(block)
-    return [extent.megabytes / (time.perf_counter() - start)]
+    taken = time.perf_counter() - start
+    new.unlink()
+    return [extent.megabytes / taken]
 
 
 def _read_large(place: Path, turn: int, extent: Extent) -> list[float]:

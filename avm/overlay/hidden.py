@@ -13,7 +13,6 @@ import contextlib
 import os
 import shutil
 import threading
-from collections import Counter
 from pathlib import Path
 
 from avm.base import paths
@@ -21,11 +20,12 @@ from avm.overlay.root import Root
 from avm.vault.condition import hidden_folders
 
 _PREFIX = ".fuse_hidden"
+_File = tuple[int, int]
 
 
 def is_hidden_file(rel: str) -> bool:
     """Whether `rel` is a name that libfuse made for an unlinked open file."""
-    return paths.name_of(rel).startswith(_PREFIX)
+    return _PREFIX in rel and paths.name_of(rel).startswith(_PREFIX)
 
 
 class HiddenFiles:
@@ -36,9 +36,11 @@ class HiddenFiles:
             shutil.rmtree(folder, ignore_errors=True)
         self._folder = base / f"{os.getpid()}-{id(self):x}"
         self._guard = threading.Lock()
-        # By device and inode: how often a file is open, and where it is hidden.
-        self._open: Counter[tuple[int, int]] = Counter()
-        self._hidden: dict[tuple[int, int], list[Path]] = {}
+        #: The descriptors that are open. One step each, which the interpreter makes whole: every
+        #: open and close comes by here, and seldom is anything hidden.
+        self._open: set[int] = set()
+        #: Where files are hidden, by device and inode.
+        self._hidden: dict[_File, list[Path]] = {}
 
     def place(self, rel: str) -> Path:
         """Where the hidden file `rel` is on disk; makes the folder. Raises OSError."""
@@ -47,20 +49,19 @@ class HiddenFiles:
 
     def opened(self, fd: int) -> None:
         """A file is open, until `closing` is told the same descriptor."""
-        with self._guard:
-            self._open[_file(os.fstat(fd))] += 1
+        self._open.add(fd)
 
     def closing(self, fd: int) -> None:
         """Just before a descriptor is closed: the last one takes the hidden names along."""
+        self._open.discard(fd)
+        if not self._hidden:
+            return
         file = _file(os.fstat(fd))
         with self._guard:
-            self._open[file] -= 1
-            if self._open[file] > 0:
-                return
-            del self._open[file]
-            for place in self._hidden.pop(file, ()):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(place)
+            if file in self._hidden and not self._is_open(file):
+                for place in self._hidden.pop(file):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(place)
 
     def hide(self, root: Root, source: str, rel: str) -> None:
         """Move the file at `source` in `root` to the hidden name `rel`; what nobody has open any
@@ -68,16 +69,25 @@ class HiddenFiles:
         place = self.place(rel)
         with self._guard:
             file = _file(root.lstat(source))
-            if file not in self._open:
-                root.unlink(source)
-                return
-            root.rename(source, str(place))
-            self._hidden.setdefault(file, []).append(place)
+            # Before the look at what is open: who closes from here on waits, and sees it.
+            places = self._hidden.setdefault(file, [])
+            try:
+                if self._is_open(file):
+                    root.rename(source, str(place))
+                    places.append(place)
+                else:
+                    root.unlink(source)
+            finally:
+                if not places:
+                    del self._hidden[file]
+
+    def _is_open(self, file: _File) -> bool:
+        return any(_file(os.fstat(fd)) == file for fd in tuple(self._open))
 
     def close(self) -> None:
         """Remove them all."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _file(status: os.stat_result) -> tuple[int, int]:
+def _file(status: os.stat_result) -> _File:
     return status.st_dev, status.st_ino
