@@ -284,7 +284,8 @@ class Operations:
         self._folders.remove(fh)
 
     def fsyncdir(self, path: str | None, datasync: int, fh: int) -> None:
-        """Nothing to do: the tree has no such request."""
+        """Put the names in a folder on disk."""
+        self._tree.fsync_folder(self._folders[fh])
 
 
 def _release(handle: Handle) -> None:

@@ -24,6 +24,10 @@ class Tree(Protocol):
         """The names in a folder, without `.` and `..`."""
         ...
 
+    def fsync_folder(self, path: str, /) -> None:
+        """Put the names in a folder on disk."""
+        ...
+
     def readlink(self, path: str, /) -> str:
         """What a symbolic link says."""
         ...

@@ -99,6 +99,19 @@ class Tree:
         finally:
             os.close(fd)
 
+    def fsync_folder(self, path: str) -> None:
+        """Put the names in a folder on disk; one that only looks real has none."""
+        rel = path[1:]
+        if self._past.holds(rel):
+            return
+        self._check_visible(rel)
+        with contextlib.suppress(FileNotFoundError):
+            fd = self._root.open_folder(rel)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
     def readlink(self, path: str) -> str:
         """Where a symbolic link points, as written."""
         if self._past.holds(path[1:]):

@@ -230,8 +230,9 @@ def test_a_folder_is_listed_with_types_and_anew_on_a_rewind() -> None:
     expected = [(".", None, 0), ("..", None, 0), ("a\udcff", {"st_mode": 0o40000, "st_ino": 4}, 0)]
     assert operations.readdir(None, fh) == expected
     assert operations.readdir(None, fh) == expected
+    operations.fsyncdir(None, 0, fh)
     operations.releasedir(None, fh)
-    assert tree.calls == [("list", "/d")] * 2
+    assert tree.calls == [("list", "/d"), ("list", "/d"), ("fsync_folder", "/d")]
     with pytest.raises(OSError) as caught:
         operations.readdir(None, fh)
     assert caught.value.errno == errno.EBADF

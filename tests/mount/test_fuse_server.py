@@ -129,6 +129,9 @@ class Passthrough:
         finally:
             os.close(fd)
 
+    def fsync_folder(self, path: str) -> None:
+        pass
+
     def readlink(self, path: str) -> str:
         return os.readlink("." + path, dir_fd=self._root)
 

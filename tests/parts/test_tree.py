@@ -222,3 +222,15 @@ def test_a_line_written_between_another_s_open_and_write_is_its_writer_s(avm: AV
         ("akashi", "akashi"),
         ("hermes", "hermes"),
     ]
+
+
+def test_the_names_in_a_folder_are_put_on_disk(
+    owner: Tree, avm: AVM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    owner.fsync_folder("/memory/shared")
+    assert synced == [str(avm.store.vault.root / "memory/shared")]
+    owner.fsync_folder("/memory/private/newcomer")  # looks real, and is not yet
+    assert error_of(owner.fsync_folder, "/.git") == errno.ENOENT
+    assert len(synced) == 1
