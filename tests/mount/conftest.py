@@ -165,7 +165,7 @@ def mounts_in(home: Path, patch: pytest.MonkeyPatch) -> Iterator[Mounting]:
     done = [run_avm("unmount", str(point)) for point in {one.point for one in made if one.mounted}]
     for vault in {one.vault for one in made}:
         done.append(run_avm("--vault", str(vault), "keeper", "stop"))
-    left = _processes_of(home, seconds=5.0)
+    left = processes_of(home, seconds=5.0)
     for one in made:
         if one.mounted:
             subprocess.run(here.unmount_command(str(one.point), force=True), check=False)
@@ -245,10 +245,10 @@ def _room(two_mounts: tuple[Mount, Mount], rel: str) -> Room:
     return Room(owner / rel, owner.vault / rel, agents / rel)
 
 
-def _processes_of(home: Path, seconds: float) -> dict[int, str]:
+def processes_of(home: Path, seconds: float) -> dict[int, str]:
     """Processes that carry this home and do not end in time; they are killed."""
     deadline = time.monotonic() + seconds
-    while (left := _running(home)) and time.monotonic() < deadline:
+    while (left := processes_in(home)) and time.monotonic() < deadline:
         time.sleep(0.02)
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
@@ -256,7 +256,8 @@ def _processes_of(home: Path, seconds: float) -> dict[int, str]:
     return left
 
 
-def _running(home: Path) -> dict[int, str]:
+def processes_in(home: Path) -> dict[int, str]:
+    """Processes that carry this home, with their command lines."""
     mark = b"\0HOME=%s\0" % os.fsencode(home)
     found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
