@@ -25,7 +25,7 @@ _MISSING, _UNFIT = 127, 126
 # What follows COMMAND is its own, whatever it looks like.
 @click.command("run", context_settings={"allow_interspersed_args": False})
 @click.option("--read-only", is_flag=True, help="Nothing can be changed through the mount.")
-@click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("words", metavar="COMMAND", nargs=-1, required=True, type=click.UNPROCESSED)
 @shared
 @click.pass_obj
 def command(door: Door, read_only: bool, words: tuple[str, ...]) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from conftest import git, gone, needs_fuse, wait_for
+from conftest import git, gone, needs_fuse, needs_model, run_avm, wait_for
 
-from mount.conftest import Mount, Mounting, failing
+from mount.conftest import Mount, Mounting, failing, processes_in
 
 pytestmark = needs_fuse
 
@@ -164,3 +164,38 @@ def test_unmounting_while_an_answer_is_computed(mounting: Mounting) -> None:
     asking.join()
     assert not mount.mounted
     wait_for(lambda: not git(mount.vault, "status", "--porcelain"), "the commit")
+
+
+@needs_model
+def test_the_models_start_and_death_do_not_show(mounting: Mounting) -> None:
+    mount = mounting(quick=False)
+    for number in range(5):
+        (mount.shared / f"f{number}.md").write_text(f"word {number}\n")
+
+    def worker() -> int | None:
+        found = processes_in(mount.home)
+        return next((pid for pid, line in found.items() if "avm.embed.worker" in line), None)
+
+    def all_embedded() -> bool:
+        return "without embedding" not in run_avm("status").stdout
+
+    def read_all(number: int) -> None:
+        assert (mount.shared / f"f{number % 5}.md").read_text() == f"word {number % 5}\n"
+        assert "f1.md" in mount.search(f"word+{number}")
+
+    def read_until(condition: Callable[[], object], what: str) -> float:
+        waits: list[float] = []
+
+        def look() -> object:
+            waits.append(took(partial(read_all, len(waits))))
+            return condition()
+
+        wait_for(look, what, 60)
+        return median(waits)
+
+    starting = read_until(worker, "the model's worker")
+    loading = read_until(all_embedded, "the embeddings")
+    pid = worker() or 0
+    os.kill(pid, signal.SIGKILL)
+    dying = read_until(lambda: gone(pid) and worker() not in (None, pid), "another worker")
+    assert max(starting, loading, dying) < SOON

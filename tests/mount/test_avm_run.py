@@ -93,7 +93,7 @@ def test_it_runs_where_the_mount_is_and_what_it_wrote_is_the_agents(
         (("sh", "-c", "kill $$"), 143, ""),
         (("no-such-command",), 127, "avm: no command 'no-such-command'\n"),
         (("/etc/passwd",), 126, "avm: /etc/passwd: Permission denied\n"),
-        ((), 2, "avm: Missing argument 'COMMAND...'.\n"),
+        ((), 2, "avm: Missing argument 'COMMAND'.\n"),
         (("--json", "true"), 2, "avm: avm run prints what the command prints: leave --json out\n"),
         (("--nosuch", "true"), 2, "avm: No such option '--nosuch'.\n"),
         (("--vault", "nosuch", "true"), 5, "no vault at"),
