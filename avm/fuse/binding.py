@@ -145,7 +145,10 @@ def _major(module: Any) -> int:
 def _session_end(module: Any) -> Callable[[], bool]:
     """What says whether the session is to end; called on a thread of libfuse's."""
     library = module._libfuse
-    get, exited = library.fuse_get_session, library.fuse_session_exited
+    try:
+        get, exited = library.fuse_get_session, library.fuse_session_exited
+    except AttributeError:  # what only looks like libfuse may lack them: an answer is waited for
+        return lambda: False
     get.argtypes, get.restype = [ctypes.c_void_p], ctypes.c_void_p
     exited.argtypes = [ctypes.c_void_p]
     session = get(library.fuse_get_context().contents.fuse)
