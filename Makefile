@@ -28,6 +28,7 @@ lint: $(VENV)/.full
 
 types: $(VENV)/.full
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin
 
 contracts: $(VENV)/.full
 	$(BIN)/lint-imports

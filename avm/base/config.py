@@ -170,8 +170,9 @@ def user_config_path() -> Path:
         import platformdirs
 
         return Path(platformdirs.user_config_dir("avm")) / "config.toml"
-    # platformdirs says the same, and costs each command 3 ms.
-    return user_config_home() / "avm" / "config.toml"
+    else:
+        # platformdirs says the same, and costs each command 3 ms.
+        return user_config_home() / "avm" / "config.toml"
 
 
 def user_config_home() -> Path:

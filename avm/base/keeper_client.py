@@ -95,8 +95,9 @@ def peer_uid(connection: socket.socket) -> int:
         # struct xucred: version, uid, …; SOL_LOCAL is 0, LOCAL_PEERCRED is 1.
         data = connection.getsockopt(0, 1, 76)
         return int(struct.unpack_from("=II", data)[1])
-    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", data)[1])
+    else:
+        data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", data)[1])
 
 
 class Connection:

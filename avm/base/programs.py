@@ -34,7 +34,7 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def processors() -> int:
     """How many processors this process may use."""
-    try:
+    if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
+    else:
         return os.cpu_count() or 1

@@ -70,6 +70,7 @@ class Binding:
             operations.statfs = None  # type: ignore[method-assign, assignment, unused-ignore]
         if options.get("allow_other"):
             operations.caller = lambda: Owner(*self.module.fuse_get_context()[:2])
+        operations.watch = lambda: _session_end(self.module)
         failures: list[BaseException] = []
         mixin = _Fusepy if self.name == "fusepy" else _Mfusepy
         bases: tuple[type, ...] = (mixin, self.module.FUSE)
@@ -139,6 +140,19 @@ def _load_mfusepy() -> Binding:
 def _major(module: Any) -> int:
     version = int(module._libfuse.fuse_version())
     return version // 10 if version < 100 else version // 100
+
+
+def _session_end(module: Any) -> Callable[[], bool]:
+    """What says whether the session is to end; called on a thread of libfuse's."""
+    library = module._libfuse
+    try:
+        get, exited = library.fuse_get_session, library.fuse_session_exited
+    except AttributeError:  # what only looks like libfuse may lack them: an answer is waited for
+        return lambda: False
+    get.argtypes, get.restype = [ctypes.c_void_p], ctypes.c_void_p
+    exited.argtypes = [ctypes.c_void_p]
+    session = get(library.fuse_get_context().contents.fuse)
+    return lambda: bool(exited(session))
 
 
 def _find_codec(name: str) -> codecs.CodecInfo | None:

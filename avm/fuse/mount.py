@@ -14,6 +14,7 @@ from avm.base.errors import MountError
 from avm.fuse import binding as bindings
 from avm.fuse.hints import explain
 from avm.fuse.mounts import find_mount, repair
+from avm.fuse.noise import without_noise
 from avm.fuse.operations import Operations
 from avm.fuse.platform import here
 from avm.fuse.tree import Tree
@@ -52,7 +53,7 @@ def serve(
         ready.set()
         on_ready()
 
-    operations = Operations(tree, accepted)
+    operations = Operations(without_noise(tree, here.name), accepted)
     with contextlib.closing(operations):
         loaded = bindings.load(binding)
         point = prepare(mountpoint, vault_root)

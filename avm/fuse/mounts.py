@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -55,13 +57,16 @@ def repair(path: Path) -> bool:
     return True
 
 
-def unmount(path: Path, *, registry_dir: Path | None = None, timeout: float = 10.0) -> str:
+def unmount(
+    path: Path, *, registry_dir: Path | None = None, timeout: float = 10.0, end: bool = False
+) -> str:
     """Unmount the AVM mount at `path` and wait until its server has ended, `timeout` seconds.
 
     The server is known from the registry; its last writes are committed when it has ended. A busy
     mount is detached: it vanishes from the folder, and its server lives on until those who hold it
-    let go. Returns a line that says what happened. Raises MountError if there is no AVM mount, if
-    it cannot be removed, or if its server has not ended in time.
+    let go; with `end` it is told to end all the same. Returns a line that says what happened.
+    Raises MountError if there is no AVM mount, if it cannot be removed, or if its server has not
+    ended in time.
     """
     entry = find_mount(path)
     if entry is None:
@@ -70,14 +75,17 @@ def unmount(path: Path, *, registry_dir: Path | None = None, timeout: float = 10
     server = registry.server_of(registry_dir, point) if registry_dir else None
     holders = _detach(path, point, timeout)
     patience = deadline - time.monotonic()
-    if holders is not None:
+    if holders is not None and not end:
         patience = min(patience, _GRACE_SECONDS)
+    elif holders is not None and server is not None and server.running():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server.pid, signal.SIGTERM)
     ended = server is None or wait_until(lambda: not server.running(), patience)
     if server is not None and registry_dir is not None and ended:
         registry.forget(registry_dir, mountpoint=entry.mountpoint, pid=server.pid)
+    if server is not None and not ended and (holders is None or end):
+        raise MountError(f"{path} is unmounted, but its server (pid {server.pid}) still works")
     if holders is None:
-        if server is not None and not ended:
-            raise MountError(f"{path} is unmounted, but its server (pid {server.pid}) still works")
         return f"unmounted {path}"
     by = ", ".join(holders) or "a process that cannot be seen"
     left = f"; its server (pid {server.pid}) ends when they let go" if server and not ended else ""

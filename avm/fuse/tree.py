@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Protocol
 
 from avm.overlay.attributes import Attributes, Entry
@@ -87,6 +88,10 @@ class Tree(Protocol):
 
     def statvfs(self) -> os.statvfs_result:
         """The room on the disk."""
+        ...
+
+    def begun(self, ended: Callable[[], bool], /) -> None:
+        """The mount is there. `ended` says whether it is to end: it waits for every call."""
         ...
 
     def close(self) -> None:

@@ -85,11 +85,12 @@ class Root:
             return os.open(name, flags, dir_fd=fd)
 
     def files_below(self, rel: str) -> list[str]:
-        """The files in the folder and below it, from the folder on."""
+        """The files and links in the folder and below it, from the folder on."""
         with self._near(rel) as (fd, name):
             found = []
-            for folder, _, names, _ in os.fwalk(name, dir_fd=fd):
+            for folder, folders, names, at in os.fwalk(name, dir_fd=fd):
                 below = folder[len(name) + 1 :]
+                names += [one for one in folders if _is_link(one, at)]
                 found += [f"{below}/{one}" if below else one for one in names]
             return found
 
@@ -188,6 +189,10 @@ class Root:
             return None
         above = self.lstat(rel.rpartition("/")[0])
         return above.st_gid if above.st_mode & stat.S_ISGID else owner.gid
+
+
+def _is_link(name: str, fd: int) -> bool:
+    return stat.S_ISLNK(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
 
 
 def _chmod(fd: int, name: str, mode: int) -> None:

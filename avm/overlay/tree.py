@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,10 @@ class Tree:
     def start(self) -> None:
         """Have a keeper do the work. Call once the process that stays is running."""
         self._view.store.attach(self.held)
+
+    def begun(self, ended: Callable[[], bool]) -> None:
+        """It is mounted; an answer that is computed when `ended` says so is not waited for."""
+        self._answers.ended = ended
 
     def close(self) -> None:
         """Let go of the root and of unlinked files that were still open."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import queue
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from avm.api import View
@@ -28,6 +33,8 @@ _LOOKUP_SECONDS = 0.02
 _GUESS = 4096
 #: Answers that are computed side by side; more would take the processor from each other.
 _COMPUTING = 4
+#: How often whoever waits for an answer looks whether the mount is to end.
+_GLANCE_SECONDS = 0.1
 
 _Key = tuple[object, ...]
 _Value = TypeVar("_Value")
@@ -118,12 +125,14 @@ class Answers:
         self._memos: OrderedDict[_Key, _Memo] = OrderedDict()
         self._sizes: OrderedDict[_Key, int] = OrderedDict()
         self._running: dict[_Key, _Running] = {}
-        self._pool = ThreadPoolExecutor(_COMPUTING, thread_name_prefix="avm-answer")
+        self._workers = _Workers()
         self._guard = threading.Lock()
+        #: Whether nobody will be told an answer any more.
+        self.ended: Callable[[], bool] = lambda: False
 
     def close(self) -> None:
         """End; what is computed is not waited for."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._workers.close()
 
     def get(self, asked: Asked, on: str) -> Answer:
         """The text of a node; at most 2 s old, and never older than the last write, commit or
@@ -132,6 +141,7 @@ class Answers:
         while memo is None:
             mine, running = self._begun(asked, on)
             if mine or self._is_fresh(running):
+                self._wait_for(running)
                 return running.future.result()
         return memo
 
@@ -170,9 +180,15 @@ class Answers:
     def _is_fresh(self, running: _Running) -> bool:
         """Whether what another asked for is as new as now, once it has ended."""
         now = self._state()
-        wait((running.future,))
+        self._wait_for(running)
         then = running.state
         return then is not None and then.generation >= now.generation and then.head == now.head
+
+    def _wait_for(self, running: _Running) -> None:
+        """Wait until it has ended. Raises OSError if the mount ends before."""
+        while not wait((running.future,), _GLANCE_SECONDS).done:
+            if self.ended():
+                raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
 
     def _begun(self, asked: Asked, on: str) -> tuple[bool, _Running]:
         """Whether the computation was begun just now, and it."""
@@ -181,7 +197,7 @@ class Answers:
             if running := self._running.get(key):
                 return False, running
             running = self._running[key] = _Running()
-        self._pool.submit(self._compute, running, key, asked, on)
+        self._workers.do(partial(self._compute, running, key, asked, on))
         return True, running
 
     def _compute(self, running: _Running, key: _Key, asked: Asked, on: str) -> None:
@@ -211,6 +227,38 @@ class Answers:
                 self._memos.pop(key, None)
 
         return both
+
+
+class _Workers:
+    """Threads that stay, for what they have open. The process does not wait for them at its end."""
+
+    def __init__(self) -> None:
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._threads = 0
+        self._guard = threading.Lock()
+
+    def do(self, task: Callable[[], None]) -> None:
+        """Have it done by one of them."""
+        with self._guard:
+            if not self._idle.acquire(blocking=False) and self._threads < _COMPUTING:
+                self._threads += 1
+                threading.Thread(target=self._work, name="avm-answer", daemon=True).start()
+        self._tasks.put(task)
+
+    def close(self) -> None:
+        """End; what nobody has begun is not done."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._tasks.get_nowait()
+        for _ in range(self._threads):
+            self._tasks.put(None)
+
+    def _work(self) -> None:
+        while task := self._tasks.get():
+            task()
+            del task  # and what it holds, while nothing is asked
+            self._idle.release()
 
 
 def _key(asked: Asked, on: str) -> _Key:

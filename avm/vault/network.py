@@ -54,7 +54,8 @@ def _mounts() -> list[tuple[str, str]]:
         if sys.platform == "darwin":
             told = subprocess.run(["/sbin/mount"], capture_output=True, check=False).stdout
             return _parse_mount_output(os.fsdecode(told))
-        return _parse_mountinfo(Path("/proc/self/mountinfo").read_bytes())
+        else:
+            return _parse_mountinfo(Path("/proc/self/mountinfo").read_bytes())
     except OSError:
         return []
 

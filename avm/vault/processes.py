@@ -27,6 +27,8 @@ _LISTED_SECONDS = 1.0
 _MOST_BEGUN = 50
 #: The kernel's unit of a process's start, in one second.
 _TICKS = os.sysconf("SC_CLK_TCK")
+#: The clock that it is told by.
+_SINCE_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 #: Options before the command's name that take the next word with them.
 _WITH_VALUE = frozenset(("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path"))
 
@@ -66,7 +68,7 @@ class GitWatch:
     def _in_proc(self, commands: Collection[str]) -> str | None:
         newest = _newest_process()
         looked_at = self._candidates(newest)
-        oldest = time.clock_gettime(time.CLOCK_BOOTTIME) - _YOUNG_SECONDS
+        oldest = time.clock_gettime(_SINCE_BOOT) - _YOUNG_SECONDS
         self._watched = []
         self._newest = newest
         found = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 
 from avm.base.errors import MountError
-from avm.fuse import binding, hints, mounts, registry
+from avm.fuse import binding, hints, mounts, platform, registry
 from avm.fuse.mount import prepare
+from avm.fuse.noise import without_noise
 from avm.fuse.platform import Darwin, Linux, options_for, parse_mount_output, parse_mountinfo
+from avm.overlay.attributes import Entry
 
 
 def test_options_for_linux() -> None:
@@ -26,11 +29,14 @@ def test_options_for_linux() -> None:
     assert options_for("linux", 3) == {**common, "auto_unmount": True}
 
 
-def test_options_for_macos() -> None:
-    options = options_for("darwin")
-    assert not {"big_writes", "atomic_o_trunc", "auto_unmount"} & set(options)
-    assert options["volname"] == "AVM" and options["attr_timeout"] == 0
-    assert {"noappledouble", "noapplexattr", "nobrowse"} <= set(options)
+@pytest.mark.parametrize("libfuse", [2, 3])
+def test_options_for_macos(libfuse: int) -> None:
+    """None that only Linux knows, such as big_writes, atomic_o_trunc and auto_unmount."""
+    assert options_for("darwin", libfuse) == {
+        "fsname": "avm", "subtype": "avm", "use_ino": True,
+        "attr_timeout": 0, "entry_timeout": 1, "negative_timeout": 0,
+        "volname": "AVM", "noappledouble": True, "noapplexattr": True, "nobrowse": True,
+    }  # fmt: skip
 
 
 def test_mountinfo() -> None:
@@ -133,6 +139,174 @@ def test_the_second_binding_serves_where_the_first_cannot(monkeypatch: pytest.Mo
     assert binding.load() is other
     with pytest.raises(MountError, match="libfuse 3"):
         binding.load("fusepy")
+
+
+# macOS, whose commands are only noted here
+
+
+class Mac(Darwin):
+    """A Mac whose mount table is `/m`; `idle` says whether umount succeeds, `forced` diskutil."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, *, idle: bool, forced: bool = True) -> None:
+        self.commands: list[list[str]] = []
+        self.points = ["/m"]
+        self.obeys = {"/sbin/umount": idle, "/usr/sbin/diskutil": forced}
+
+        def run(command: list[str]) -> str:
+            self.commands.append(command)
+            if not self.obeys[command[0]]:
+                return f"{command[0]}: Resource busy"
+            self.points.clear()
+            return ""
+
+        patch.setattr(mounts, "here", self)
+        patch.setattr(mounts, "_run", run)
+        patch.setattr(mounts, "_GRACE_SECONDS", 0.0)
+        patch.setattr(mounts, "is_stale", lambda path: self.is_stale)
+        self.is_stale = False
+
+    def mountpoints(self) -> list[str]:
+        return list(self.points)
+
+
+UMOUNT = ["/sbin/umount", "/m"]
+DISKUTIL = ["/usr/sbin/diskutil", "unmount", "force", "/m"]
+
+
+def test_a_mac_unmounts_what_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    mac = Mac(monkeypatch, idle=True)
+    assert mounts.unmount(Path("/m")) == "unmounted /m"
+    assert mac.commands == [UMOUNT]
+
+
+def test_a_mac_takes_force_to_what_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    mac = Mac(monkeypatch, idle=False)
+    said = mounts.unmount(Path("/m"))
+    assert said == "/m was in use by a process that cannot be seen: detached"
+    assert mac.commands == [UMOUNT, DISKUTIL]
+
+
+def test_a_mac_says_why_it_cannot_unmount(monkeypatch: pytest.MonkeyPatch) -> None:
+    mac = Mac(monkeypatch, idle=False, forced=False)
+    with pytest.raises(MountError, match="cannot unmount /m: /usr/sbin/diskutil: Resource busy"):
+        mounts.unmount(Path("/m"), timeout=0.0)
+    assert mac.commands == [UMOUNT, DISKUTIL]
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_mac_repairs_a_dead_mount(monkeypatch: pytest.MonkeyPatch, idle: bool) -> None:
+    mac = Mac(monkeypatch, idle=idle)
+    assert not mounts.repair(Path("/m"))
+    mac.is_stale = True
+    assert mounts.repair(Path("/m"))
+    assert mac.commands == [UMOUNT, *([] if idle else [DISKUTIL])]
+    assert not mounts.repair(Path("/m"))
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "stale"),
+    [
+        ("darwin", errno.ENXIO, True),
+        ("darwin", errno.EIO, True),
+        ("darwin", errno.ENOTCONN, True),
+        ("darwin", errno.ENOENT, False),
+        ("linux", errno.ENOTCONN, True),
+        ("linux", errno.ECONNABORTED, True),
+        ("linux", errno.ENXIO, False),
+        ("linux", errno.EACCES, False),
+    ],
+)
+def test_a_dead_mount_is_known_by_its_errno(
+    monkeypatch: pytest.MonkeyPatch, name: str, number: int, stale: bool
+) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(number, "")
+
+    monkeypatch.setattr(platform, "here", {"darwin": Darwin(), "linux": Linux()}[name])
+    monkeypatch.setattr(platform.os, "stat", fail)
+    assert platform.is_stale(Path("/m")) is stale
+
+
+def test_what_a_mac_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By absolute path: a launchd or venv PATH often lacks /sbin."""
+    told = {
+        "/sbin/mount": b"avm on /Users/pat/m (macfuse, nodev, nosuid, mounted by pat)\n",
+        "/bin/ps": b"Ss   Fri Nov 20 09:00:00 2026\n",
+    }
+    monkeypatch.setattr(platform, "_output", lambda command: told[command[0]])
+    mac = Darwin()
+    assert (mac.name, mac.gone_errno) == ("darwin", errno.ENOENT)
+    assert mac.mountpoints() == ["/Users/pat/m"]
+    token = mac.process_token(7)
+    assert token == "Fri Nov 20 09:00:00 2026"
+    told["/bin/ps"] = b"R+   Fri Nov 20 09:00:00 2026\n"
+    assert mac.process_token(7) == token
+    for gone in (b"", b"Z    Fri Nov 20 09:00:00 2026\n"):
+        told["/bin/ps"] = gone
+        assert mac.process_token(7) is None
+    assert mac.holders("/m") == []
+
+
+NOISE = ("._x.md", "._", ".DS_Store", ".Spotlight-V100", ".Trashes", ".fseventsd",
+         ".metadata_never_index")  # fmt: skip
+
+
+class Quieted:
+    """A tree in which everything is there."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def list(self, path: str) -> list[Entry]:
+        return [Entry(name, 1, 0) for name in ("x.md", ".hidden", *NOISE)]
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args: self.calls.append((name, *args))
+
+
+def refusal(act: Any, *args: Any) -> str:
+    with pytest.raises(OSError) as caught:
+        act(*args)
+    return errno.errorcode[caught.value.errno or 0]
+
+
+@pytest.mark.parametrize("name", NOISE)
+@pytest.mark.parametrize("path", ["/{}", "/memory/{}", "/memory/{}/x.md"])
+def test_what_a_mac_strews_is_not_there_and_cannot_be_made(name: str, path: str) -> None:
+    inner = Quieted()
+    tree: Any = without_noise(inner, "darwin")  # type: ignore[arg-type]
+    noise = path.format(name)
+    for method in ("attributes", "open", "readlink", "truncate", "unlink", "rmdir", "chmod",
+                   "chown", "utimens", "list"):  # fmt: skip
+        assert refusal(getattr(tree, method), noise) == "ENOENT"
+    for method in ("create", "mkdir", "mknod"):
+        assert refusal(getattr(tree, method), noise, 0o644, 0, None) == "EACCES"
+    for method in ("rename", "link", "symlink"):
+        assert refusal(getattr(tree, method), "/x.md", noise) == "EACCES"
+    for method in ("rename", "link"):
+        assert refusal(getattr(tree, method), noise, "/x.md") == "ENOENT"
+    assert inner.calls == []
+
+
+def test_a_mac_shows_all_else(tmp_path: Path) -> None:
+    inner = Quieted()
+    tree: Any = without_noise(inner, "darwin")  # type: ignore[arg-type]
+    assert [entry.name for entry in tree.list("/")] == ["x.md", ".hidden"]
+    tree.symlink("._x", "/link", None)
+    tree.rename("/a._b", "/.DS_Store.md")
+    tree.attributes("/.Trash")
+    tree.close()
+    assert inner.calls == [
+        ("symlink", "._x", "/link", None),
+        ("rename", "/a._b", "/.DS_Store.md"),
+        ("attributes", "/.Trash"),
+        ("close",),
+    ]
+
+
+def test_linux_takes_every_name() -> None:
+    inner: Any = Quieted()
+    assert without_noise(inner, "linux") is inner
 
 
 # The registry

@@ -488,3 +488,33 @@ def test_libfuse_3_truncates_the_open_file() -> None:
     fuse.truncate_fuse_3(None, 2, SimpleNamespace(contents=fi))
     fuse.truncate_fuse_3(b"/\xff", 3, None)
     assert handle.text == b"he" and tree.calls[1:] == [("truncate", "/\udcff", 3)]
+
+
+class FakeLibrary:
+    """libfuse, of whose session 7 it is told whether it is to end."""
+
+    def __init__(self) -> None:
+        self.exited = 0
+        self.fuse_get_context = lambda: SimpleNamespace(contents=SimpleNamespace(fuse=5))
+
+        def get(handle: int) -> int:
+            return handle + 2
+
+        def session_exited(session: int) -> int:
+            assert session == 7
+            return self.exited
+
+        self.fuse_get_session, self.fuse_session_exited = get, session_exited
+
+
+def test_a_tree_is_told_what_says_that_the_mount_ends() -> None:
+    library = FakeLibrary()
+    operations, tree = adapt()
+    operations.watch = lambda: binding._session_end(SimpleNamespace(_libfuse=library))
+    operations.init("/")
+    ((name, ended),) = tree.calls
+    assert (name, ended()) == ("begun", False)
+    library.exited = 1
+    assert ended()
+    del library.fuse_session_exited
+    assert not binding._session_end(SimpleNamespace(_libfuse=library))()

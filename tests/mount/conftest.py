@@ -10,7 +10,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,13 +60,17 @@ class Mount:
     @property
     def pid(self) -> int:
         """The server's number, from the registry."""
-        return int(self._registration["pid"])
+        (note,) = (n for n in self._notes() if n["mountpoint"] == str(self.point))
+        return int(str(note["pid"]))
 
     @property
-    def _registration(self) -> dict[str, object]:
+    def serves(self) -> bool:
+        """Whether its server has said that it is there."""
+        return any(note["mountpoint"] == str(self.point) for note in self._notes())
+
+    def _notes(self) -> list[dict[str, object]]:
         files = (Path(os.environ["XDG_RUNTIME_DIR"]) / "avm" / "mounts").glob("*.json")
-        notes = [json.loads(file.read_bytes()) for file in files]
-        return next(note for note in notes if note["mountpoint"] == str(self.point))
+        return [json.loads(file.read_bytes()) for file in files]
 
     @property
     def mounted(self) -> bool:
@@ -148,24 +152,40 @@ def mounting(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mounting]:
 def mounts_in(home: Path, patch: pytest.MonkeyPatch) -> Iterator[Mounting]:
     """A function that mounts; in the end all is unmounted, and no process of ours may be left."""
     made: list[Mount] = []
+    served: list[subprocess.Popen[bytes]] = []
 
     def mount(
-        name: str = "M", agent: str | None = None, vault: Path | None = None, quick: bool = True
+        name: str = "M",
+        agent: str | None = None,
+        vault: Path | None = None,
+        quick: bool = True,
+        options: str = "",
+        program: Sequence[str] = (),
     ) -> Mount:
+        """Mount with `avm mount`, or with a program that takes its arguments."""
         for variable, value in (KEPT | QUICK if quick else KEPT).items():
             patch.setenv(variable, value)
-        line = f"avm mount {name} --daemon"
+        line = f"mount {name} {options}"
         line += f" --agent {agent}" if agent else ""
         line += f" --vault {shlex.quote(str(vault))}" if vault else ""
-        bash(line, home)
+        if program:
+            log = (home / f"{name}.log").open("wb")
+            with log:
+                command = [*program, *shlex.split(line)]
+                served.append(subprocess.Popen(command, cwd=home, stdout=log, stderr=log))
+        else:
+            bash(f"avm {line} --daemon", home)
         made.append(Mount(home / name, vault or home / "avm", agent, home))
+        wait_for(lambda: made[-1].serves, f"the mount {name}")
         return made[-1]
 
     yield mount
     done = [run_avm("unmount", str(point)) for point in {one.point for one in made if one.mounted}]
     for vault in {one.vault for one in made}:
         done.append(run_avm("--vault", str(vault), "keeper", "stop"))
-    left = _processes_of(home, seconds=5.0)
+    left = processes_of(home, seconds=5.0)
+    for process in served:
+        process.wait()
     for one in made:
         if one.mounted:
             subprocess.run(here.unmount_command(str(one.point), force=True), check=False)
@@ -245,10 +265,10 @@ def _room(two_mounts: tuple[Mount, Mount], rel: str) -> Room:
     return Room(owner / rel, owner.vault / rel, agents / rel)
 
 
-def _processes_of(home: Path, seconds: float) -> dict[int, str]:
+def processes_of(home: Path, seconds: float) -> dict[int, str]:
     """Processes that carry this home and do not end in time; they are killed."""
     deadline = time.monotonic() + seconds
-    while (left := _running(home)) and time.monotonic() < deadline:
+    while (left := processes_in(home)) and time.monotonic() < deadline:
         time.sleep(0.02)
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
@@ -256,7 +276,8 @@ def _processes_of(home: Path, seconds: float) -> dict[int, str]:
     return left
 
 
-def _running(home: Path) -> dict[int, str]:
+def processes_in(home: Path) -> dict[int, str]:
+    """Processes that carry this home, with their command lines."""
     mark = b"\0HOME=%s\0" % os.fsencode(home)
     found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -142,3 +147,143 @@ def test_a_memory_that_ends_while_it_is_open_can_be_read_to_its_end(akashi: Moun
         assert file.read().endswith("still\n")
         file.write("more\n")
     assert (akashi.behind / "private/akashi/a.md").read_text().endswith("still\nmore\n")
+
+
+# At the very instant
+
+
+class Fleeting:
+    """Memories in akashi's folder that all end at one instant, a moment ahead."""
+
+    def __init__(self, mount: Mount, *names: str) -> None:
+        self.mount = mount
+        self.end = float(int(time.time()) + 3)
+        moment = datetime.fromtimestamp(self.end, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.texts = {name: f"---\nexpires: {moment}\n---\nold {name}\n" for name in names}
+        for name, text in self.texts.items():
+            path = mount.private / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+
+    def wait(self) -> None:
+        """Until they end; the kernel knows their names."""
+
+        def ended() -> bool:
+            for name in self.texts:
+                (self.mount.private / name).exists()
+            return time.time() >= self.end
+
+        wait_for(ended, "the end of the memories", 5)
+
+    def check_kept(self) -> None:
+        """Nothing of them is lost: rescued, in git, and listed."""
+        assert sorted(rescued(self.mount)) == sorted(t.encode() for t in self.texts.values())
+        told = self.mount.ask(":status"), run_avm("status").stdout
+        for name in self.texts:
+            assert all(f"/memory/private/akashi/{name}: " in text for text in told), name
+
+        def in_git() -> bool:
+            log = git(self.mount.vault, "log", "-p", "--format=", "--", "memory/private/akashi")
+            return all(f"\n+old {name}\n" in log + "\n" for name in self.texts)
+
+        wait_for(in_git, "the old texts in git")
+
+
+def test_sights_change_at_the_instant(akashi: Mount) -> None:
+    """Asked without a pause: whatever was answered before it shows, after it does not."""
+    fleeting = Fleeting(akashi, "a.md")
+    path = akashi.private / "a.md"
+
+    def opens() -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            os.close(os.open(path, os.O_RDWR))
+            return True
+        return False
+
+    ways: dict[str, Callable[[], bool]] = {
+        "stat": path.exists,
+        "open": opens,
+        "readdir": lambda: "a.md" in os.listdir(akashi.private),
+        "node": (akashi.private / "a.md:meta").exists,
+        ":search": lambda: "a.md" in akashi.search("old"),
+        ":stats": lambda: "memories 1\n" in akashi.ask(":stats"),
+    }
+    seen: dict[str, set[tuple[str, bool]]] = {what: set() for what in ways}
+
+    def look() -> bool:
+        for what, way in ways.items():
+            began = time.time()
+            shows = way()
+            if time.time() < fleeting.end:
+                seen[what].add(("before", shows))
+            elif began >= fleeting.end:
+                seen[what].add(("after", shows))
+        return time.time() > fleeting.end + 0.5
+
+    wait_for(look, "the end of the memory", 10)
+    assert seen == {what: {("before", True), ("after", False)} for what in ways}
+    path.write_text("new\n")
+    fleeting.check_kept()
+
+
+#: Ways of putting something at a name, whose text or kind is then the last.
+PLACING = {
+    "create.md": "set -C; echo new > {0}",
+    "append.md": "echo new >> {0}",
+    "mkdir.md": "mkdir {0} && echo new > {0}/new",
+    "move.md": "echo new > {0}.t && mv -T {0}.t {0}",
+    "link.md": "echo new > {0}.t && ln {0}.t {0}",
+    "symlink.md": "ln -s new {0}",
+    "mknod.md": "mkfifo {0}",
+}
+
+
+def test_what_is_put_at_a_name_at_the_instant_moves_the_old_bytes_aside(akashi: Mount) -> None:
+    """The kernel remembers the names for another second, and is right all the same."""
+    fleeting = Fleeting(akashi, *PLACING)
+    fleeting.wait()
+    for name, line in PLACING.items():
+        akashi.bash(line.format(f"M/memory/private/akashi/{name}"))
+    assert time.time() < fleeting.end + 5
+    for name in ("create.md", "append.md", "move.md", "link.md"):
+        assert (akashi.private / name).read_text() == "new\n", name
+    assert (akashi.private / "mkdir.md/new").read_text() == "new\n"
+    assert os.readlink(akashi.private / "symlink.md") == "new"
+    assert stat.S_ISFIFO((akashi.private / "mknod.md").stat().st_mode)
+    fleeting.check_kept()
+
+
+def test_folders_that_look_empty_give_way_and_lose_nothing(akashi: Mount) -> None:
+    """At rmdir and when a folder is renamed over them; a folder with more in it stays as it is."""
+    fleeting = Fleeting(akashi, "removed/a.md", "covered/b.md")
+    (akashi.private / "full").mkdir()
+    (akashi.private / "full/c.md").write_text(fleeting.texts["removed/a.md"])
+    (akashi.private / "full/kept.md").write_text("kept\n")
+    (akashi.private / "new").mkdir()
+    (akashi.private / "new/n.md").write_text("new\n")
+    fleeting.wait()
+    assert os.listdir(akashi.private / "covered") == []
+    assert failing((akashi.private / "full").rmdir) == "ENOTEMPTY"
+    assert failing(partial(os.rename, akashi.private / "new", akashi.private / "full")) == (
+        "ENOTEMPTY"
+    )
+    (akashi.private / "removed").rmdir()
+    os.rename(akashi.private / "new", akashi.private / "covered")
+    assert os.listdir(akashi.private / "covered") == ["n.md"]
+    assert sorted(os.listdir(akashi.private)) == ["covered", "full"]
+    assert (akashi.behind / "private/akashi/full/c.md").exists()
+    fleeting.check_kept()
+
+
+def test_who_has_it_open_at_the_instant_reads_on(akashi: Mount) -> None:
+    fleeting = Fleeting(akashi, "a.md")
+    with (akashi.private / "a.md").open() as file:
+        assert file.readline() == "---\n"
+        fleeting.wait()
+        assert not (akashi.private / "a.md").exists()
+        assert file.read().endswith("old a.md\n")
+        (akashi.private / "a.md").write_text("new\n")
+        file.seek(0)
+        assert file.read() == fleeting.texts["a.md"]
+    assert (akashi.private / "a.md").read_text() == "new\n"
+    fleeting.check_kept()

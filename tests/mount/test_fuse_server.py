@@ -13,6 +13,7 @@ import stat
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from avm.base.errors import AccessError, AVMError
@@ -188,6 +189,9 @@ class Passthrough:
 
     def statvfs(self) -> os.statvfs_result:
         return os.fstatvfs(self._root)
+
+    def begun(self, ended: Callable[[], bool]) -> None:
+        self.ended = ended
 
     def close(self) -> None:
         with self.closed.open("ab") as file:
