@@ -40,7 +40,8 @@ class Delta(Viewed):
     def news(self, path: str = "") -> News:
         """The same, for who sets the mark once it was read. Raises NotFoundError."""
         rel = paths.clean_rel(path)
-        if not rel or files.is_folder(self.store.vault, rel):
+        there = files.is_folder(self.store.vault, rel)
+        if not rel or there or (paths.is_placeholder(rel) and self.viewer.shows_folder(rel)):
             return self._folder_news(rel)
         return self._file_news(self._existing(path))
 
@@ -101,7 +102,6 @@ class Delta(Viewed):
 
 def _lines(text: str) -> list[str]:
     """The lines, each with its end: a diff's must end as lines do."""
-    lines = text.splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines[-1] += "\n"
-    return lines
+    *lines, rest = text.split("\n")
+    ended = [f"{line}\n" for line in lines]
+    return [*ended, f"{rest}\n\\ No newline at end of file\n"] if rest else ended
