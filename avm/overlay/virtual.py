@@ -36,6 +36,12 @@ _Value = TypeVar("_Value")
 class _State(NamedTuple):
     generation: int
     head: str | None
+    refusals: int
+
+    def holds(self, now: _State) -> bool:
+        """Whether what was begun in this state is as new as what is begun in the state `now`."""
+        counts = self.generation >= now.generation and self.refusals >= now.refusals
+        return counts and self.head == now.head
 
 
 class _Running:
@@ -100,14 +106,7 @@ def folder_exists(view: View, rel: str) -> bool:
     """Whether the folder `rel` exists for the viewer, on disk or as a placeholder."""
     if paths.in_dot_git(rel) or not view.viewer.shows_folder(rel):
         return False
-    return is_placeholder(rel) or files.is_folder(view.store.vault, rel)
-
-
-def is_placeholder(rel: str) -> bool:
-    """Whether `rel` is a folder that looks real before it is."""
-    return rel in paths.SKELETON or (
-        paths.parent(rel) == paths.PRIVATE and paths.is_agent_name(paths.name_of(rel))
-    )
+    return paths.is_placeholder(rel) or files.is_folder(view.store.vault, rel)
 
 
 class Answers:
@@ -165,14 +164,14 @@ class Answers:
         """What all answers depend on, as it is now."""
         store = self._view.store
         store.refresh()
-        return _State(store.index.generation(), history.head(store.vault))
+        head = history.head(store.vault)
+        return _State(store.index.generation(), head, self._view.refusal_count)
 
     def _is_fresh(self, running: _Running) -> bool:
         """Whether what another asked for is as new as now, once it has ended."""
         now = self._state()
         wait((running.future,))
-        then = running.state
-        return then is not None and then.generation >= now.generation and then.head == now.head
+        return running.state is not None and running.state.holds(now)
 
     def _begun(self, asked: Asked, on: str) -> tuple[bool, _Running]:
         """Whether the computation was begun just now, and it."""
