@@ -497,7 +497,7 @@ def test_meta_without_a_value_takes_the_key_out(avm: AVM) -> None:
     write(avm, "meta", "title:\nttl:\nmood: ''\n")
     assert not re.search(rb"^(title|ttl|mood)", raw(avm), re.MULTILINE)
     write(avm, "meta", '{"tags": null, "importance": null, "nosuch": null}')
-    assert raw(avm) == b"---\n# by hand\n   # of thumb\n\n---\nRSI, see [[btc]]. #body\n"
+    assert raw(avm) == b"---\n# by hand\n\n---\nRSI, see [[btc]]. #body\n"
 
 
 @pytest.mark.parametrize(
