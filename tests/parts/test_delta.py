@@ -187,9 +187,13 @@ def test_a_memory_s_delta_is_a_unified_diff(avm: AVM) -> None:
     )
     assert avm.delta(path) == NOTHING
     place.write_text("one\n2\nthree\nfour")
-    assert avm.delta(path, peek=True) == avm.delta(path) == (
-        f"--- /memory/shared/a.md {MOMENT}\n+++ /memory/shared/a.md now\n"
-        "@@ -1,3 +1,4 @@\n one\n-two\n+2\n three\n+four\n\\ No newline at end of file\n"
+    assert (
+        avm.delta(path, peek=True)
+        == avm.delta(path)
+        == (
+            f"--- /memory/shared/a.md {MOMENT}\n+++ /memory/shared/a.md now\n"
+            "@@ -1,3 +1,4 @@\n one\n-two\n+2\n three\n+four\n\\ No newline at end of file\n"
+        )
     )
     place.write_text("one\n2\nthree\nfour\n")
     assert avm.delta(path).endswith(
@@ -199,7 +203,8 @@ def test_a_memory_s_delta_is_a_unified_diff(avm: AVM) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"a\r\nb\rc\x0bd\x0c\xe2\x80\xa8e\x85f\n", b"\xff\xfe\x00\n", b"", b"\n\n", "日本\n".encode()]
+    "text",
+    [b"a\r\nb\rc\x0bd\x0c\xe2\x80\xa8e\x85f\n", b"\xff\xfe\x00\n", b"", b"\n\n", "日本\n".encode()],
 )
 def test_any_bytes_have_a_delta(avm: AVM, text: bytes) -> None:
     place = put(avm, "shared/a.md", text)
