@@ -247,7 +247,9 @@ class BodyHandle(TextHandle):
         return bytes(self._text[offset : offset + size])
 
     def write(self, data: bytes | memoryview, offset: int) -> int:
-        """Put it in, and the whole into the file, or add it there. Raises AVMError."""
+        """Put it in, and the whole into the file, or add it there. Raises AVMError, and then the
+        file is as it was, even if it was to be emptied."""
+        self._empty = False
         if self._append:
             self._taker.take(bytes(data), True)
             self._text += data
@@ -259,6 +261,7 @@ class BodyHandle(TextHandle):
 
     def truncate(self, size: int) -> None:
         """Cut or extend to `size` bytes. Raises AVMError."""
+        self._empty = False
         self._set(self._text[:size].ljust(size, b"\0"))
 
     def release(self) -> None:
@@ -270,4 +273,4 @@ class BodyHandle(TextHandle):
 
     def _set(self, text: bytearray) -> None:
         self._taker.take(bytes(text), False)
-        self._text, self._empty = text, False
+        self._text = text

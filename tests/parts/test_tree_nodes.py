@@ -212,6 +212,14 @@ def test_what_is_refused_leaves_the_body_as_it_was(tree: Tree, avm: AVM) -> None
     assert path == f"/{REL}:body" and "github-token" in why and "16C7" not in why
 
 
+def test_a_refused_first_write_does_not_empty_the_body(tree: Tree, avm: AVM) -> None:
+    handle = tree.open(f"/{REL}:body", EMPTY)
+    token = b"ghp_" + b"16C7e42F292c6912E7710c838347Ae178B4a"
+    assert error_of(lambda: handle.write(token, 0)) == errno.EACCES
+    handle.release()
+    assert on_disk(avm) == FRONT + "text\n"
+
+
 def test_who_may_write_sees_so_in_the_mode(tree: Tree, avm: AVM) -> None:
     (avm.store.vault.root / "memory/shared/.github").mkdir()
     (avm.store.vault.root / "memory/shared/.github/x.md").write_text("text\n")
