@@ -40,8 +40,8 @@ class Delta(Viewed):
     def news(self, path: str = "") -> News:
         """The same, for who sets the mark once it was read. Raises NotFoundError."""
         rel = paths.clean_rel(path)
-        there = files.is_folder(self.store.vault, rel)
-        if not rel or there or (paths.is_placeholder(rel) and self.viewer.shows_folder(rel)):
+        there = not rel or paths.is_placeholder(rel) or files.is_folder(self.store.vault, rel)
+        if there and self.viewer.shows_folder(rel):
             return self._folder_news(rel)
         return self._file_news(self._existing(path))
 

@@ -148,7 +148,12 @@ def test_what_a_viewer_may_not_see_is_in_no_delta(avm: AVM) -> None:
     put(avm, "loose.md", "the owner's\n")
     akashi = avm.agent_memory("akashi")
     assert akashi.delta() == "+ /memory/private/akashi/mine.md  mine\n"
-    assert akashi.delta("memory/private/hermes") == NOTHING_YET
+    for path in (
+        "memory/private/hermes", "memory/private/nosuch", "memory/private/hermes/deep", "notes",
+    ):  # fmt: skip
+        avm.store.vault.path("memory/private/hermes/deep").mkdir(exist_ok=True)
+        with pytest.raises(NotFoundError, match=f"no memory at /{path}"):
+            akashi.delta(path)
     for path in ("memory/private/hermes/secret.md", "memory/loose.md", "memory/nosuch.md"):
         with pytest.raises(NotFoundError, match=f"no memory at /{path}"):
             akashi.delta(path)
