@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from avm.api import values
 from avm.api.writing import Writing
-from avm.base import memory_file, paths
+from avm.base import paths
 from avm.base.errors import AccessError, SecretError, UsageError
 from avm.base.times import format_instant, instant_of, parse_instant
 from avm.vault import files
@@ -46,6 +46,8 @@ class Changing(Writing):
 
     def set_tags(self, path: str, tags: str | Iterable[str], *, add: bool = False) -> Remembered:
         """Set the tags of the front matter, or `add` some; `#tags` in the text stay."""
+        from avm.base import memory_file
+
         wanted = values.tags(tags)
 
         def change(raw: bytes) -> bytes:
@@ -61,6 +63,8 @@ class Changing(Writing):
 
     def add_links(self, path: str, targets: Iterable[str]) -> Remembered:
         """Add to the front matter's `links`; what the memory links to already stays once."""
+        from avm.base import memory_file
+
         wanted = values.names(list(targets))
         if not wanted:
             raise UsageError("no link: give paths or titles, one a line")
@@ -77,6 +81,8 @@ class Changing(Writing):
 
         A text that would be front matter itself gets an empty block above it.
         """
+        from avm.base import memory_file
+
         data = values.data(text)
 
         def change(raw: bytes) -> bytes:
@@ -90,6 +96,8 @@ class Changing(Writing):
 
     def body(self, path: str) -> bytes:
         """The bytes below the front matter. Raises NotFoundError."""
+        from avm.base import memory_file
+
         raw = files.read(self.store.vault, self._existing(path))
         return raw[memory_file.split(raw).body_start :]
 
@@ -132,6 +140,8 @@ def _refuse_new_tokens(raw: bytes, data: bytes) -> None:
 
 
 def _with_keys(raw: bytes, changes: Mapping[str, object]) -> bytes:
+    from avm.base import memory_file
+
     for key, value in changes.items():
         raw = memory_file.set_key(raw, key, value)
     return raw

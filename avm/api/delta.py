@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +64,8 @@ class Delta(Viewed):
         return self._news(rel, mark, "".join(lines), state)
 
     def _file_news(self, rel: str) -> News:
+        import difflib
+
         text = files.read(self.store.vault, rel).decode("utf-8", "surrogateescape")
         mark = self._mark(rel)
         old = mark.get("text", "")
@@ -95,6 +95,8 @@ class Delta(Viewed):
         return told if isinstance(told, dict) else {}
 
     def _place(self, rel: str) -> Path:
+        import hashlib
+
         who = f"{self.viewer.agent or ''}/{rel}".encode("utf-8", "surrogateescape")
         name = hashlib.sha256(who).hexdigest()[:32]
         return self.store.vault.own_state / "delta" / f"{name}.json"

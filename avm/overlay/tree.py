@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 from avm.api import View
 from avm.base import paths
 from avm.base.errors import AccessError, AVMError, UsageError
+from avm.overlay.answers import Answers
 from avm.overlay.attributes import Attributes, Entry, virtual_inode
 from avm.overlay.handle import BodyHandle, Handle, RealHandle, TextHandle, ValueHandle
 from avm.overlay.hidden import HiddenFiles, is_hidden_file
 from avm.overlay.names import Asked, Node
 from avm.overlay.past import PastFolders
 from avm.overlay.root import Owner, Root
-from avm.overlay.virtual import Answers, asked_by, folder_exists
+from avm.overlay.virtual import asked_by, folder_exists
 from avm.overlay.writers import Writers
 
 if TYPE_CHECKING:
