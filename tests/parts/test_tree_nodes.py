@@ -18,7 +18,7 @@ from conftest import wait_for
 from avm import AVM
 from avm.api import View
 from avm.base.errors import AVMError, UsageError
-from avm.overlay import virtual
+from avm.overlay import answers
 from avm.overlay.handle import BodyHandle, Handle, TextHandle
 from avm.overlay.names import Answer, Node
 from avm.overlay.nodes import BY_NAME, NODES
@@ -49,7 +49,7 @@ def tree(avm: AVM) -> Iterator[Tree]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even the first look waits for the answer, however slow the machine is."""
-    monkeypatch.setattr(virtual, "_LOOKUP_SECONDS", 30.0)
+    monkeypatch.setattr(answers, "_LOOKUP_SECONDS", 30.0)
 
 
 def read(tree: Tree, path: str) -> bytes:
@@ -329,7 +329,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
     """The node, in the table."""
     made = Slow()
     monkeypatch.setitem(BY_NAME, ("folder", "slow"), made.node)
-    monkeypatch.setattr(virtual, "_MEMO_SECONDS", 3600.0)
+    monkeypatch.setattr(answers, "_MEMO_SECONDS", 3600.0)
     yield made
     made.go.set()
 
@@ -347,7 +347,7 @@ def test_the_calls_behind_one_cat_compute_once(tree: Tree, slow: Slow) -> None:
 
 def test_a_slow_node_is_given_a_guess_first_and_its_size_then(tree: Tree, slow: Slow) -> None:
     began = time.monotonic()
-    assert tree.attributes("/:slow").st_size == virtual._GUESS
+    assert tree.attributes("/:slow").st_size == answers._GUESS
     assert time.monotonic() - began < 5
     with ThreadPoolExecutor(3) as pool:
         later = [pool.submit(tree.attributes, "/:slow") for _ in range(2)]
@@ -367,17 +367,17 @@ def test_the_next_guess_is_what_it_had_last(
     slow.go.set()
     size = tree.attributes("/:slow").st_size
     slow.go.clear()
-    monkeypatch.setattr(virtual, "_LOOKUP_SECONDS", 0.02)
-    avm.remember("something new")
+    monkeypatch.setattr(answers, "_LOOKUP_SECONDS", 0.02)
+    (avm.store.vault.root / REL).write_text("short\n")
     assert tree.attributes("/:slow").st_size == size
     assert slow.begun.acquire(timeout=20) and slow.begun.acquire(timeout=20)
     slow.go.set()
-    assert tree.attributes("/:slow").st_size == size
+    assert tree.attributes("/:slow").st_size < size
     assert slow.made == 2
 
 
 def test_a_slow_node_s_error_is_told(tree: Tree, slow: Slow) -> None:
-    assert tree.attributes("/:slow?bad").st_size == virtual._GUESS
+    assert tree.attributes("/:slow?bad").st_size == answers._GUESS
     slow.go.set()
     assert error_of(lambda: tree.open("/:slow?bad", os.O_RDONLY)) == errno.EINVAL
     assert error_of(lambda: tree.attributes("/:slow?bad")) == errno.EINVAL
@@ -425,7 +425,7 @@ def test_what_another_began_after_the_last_write_is_shared(tree: Tree, slow: Slo
 def test_the_memo_lapses_at_the_next_expiry(
     tree: Tree, avm: AVM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(virtual, "_MEMO_SECONDS", 3600.0)
+    monkeypatch.setattr(answers, "_MEMO_SECONDS", 3600.0)
     ends = datetime.now(UTC) + timedelta(seconds=2.5)
     rel = "memory/shared/fleeting.md"
     (avm.store.vault.root / rel).write_text(f"---\nexpires: {ends.isoformat()}\n---\nfleeting\n")
@@ -439,9 +439,9 @@ def test_the_memo_lapses_at_the_next_expiry(
 @pytest.mark.usefixtures("patient")
 def test_the_memo_is_bounded(tree: Tree, slow: Slow) -> None:
     slow.go.set()
-    for number in range(virtual._MEMO_ENTRIES + 10):
+    for number in range(answers._MEMO_ENTRIES + 10):
         tree.attributes(f"/:slow?{number}")
-    assert len(tree._answers._memos) == len(tree._answers._sizes) == virtual._MEMO_ENTRIES
+    assert len(tree._answers._memos) == len(tree._answers._sizes) == answers._MEMO_ENTRIES
     assert tree._answers._running == {}
 
 
@@ -454,7 +454,7 @@ def test_the_keeper_of_a_mark_is_who_read_it(tree: Tree, monkeypatch: pytest.Mon
         return Answer(b"text", lambda: None)
 
     node = Node("once", "folder", "once", (":once",), render, {})
-    monkeypatch.setattr(virtual, "_MEMO_SECONDS", 3600.0)
+    monkeypatch.setattr(answers, "_MEMO_SECONDS", 3600.0)
     monkeypatch.setitem(BY_NAME, ("folder", "once"), node)
     early: list[Handle] = [tree.open("/:once", os.O_RDONLY) for _ in range(2)]
     assert len(made) == 1
