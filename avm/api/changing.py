@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from avm.api import values
-from avm.api.writing import Writing, refuse_tokens
-from avm.base import memory_file, paths
-from avm.base.errors import AccessError, UsageError
+from avm.api.writing import Writing
+from avm.base import paths
+from avm.base.errors import AccessError, SecretError, UsageError
 from avm.base.times import format_instant, instant_of, parse_instant
 from avm.vault import files
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 #: Written for `expires` and `ttl` where a memory is to stay.
 NEVER = "never"
+_NO_KEYS = b"---\n---\n"
 
 
 class Changing(Writing):
@@ -45,11 +46,14 @@ class Changing(Writing):
 
     def set_tags(self, path: str, tags: str | Iterable[str], *, add: bool = False) -> Remembered:
         """Set the tags of the front matter, or `add` some; `#tags` in the text stay."""
+        from avm.base import memory_file
+
         wanted = values.tags(tags)
 
         def change(raw: bytes) -> bytes:
-            there = memory_file.parse(raw, max_body=0).front.tags if add else ()
-            return memory_file.set_key(raw, "tags", list(dict.fromkeys((*there, *wanted))) or None)
+            there = memory_file.parse(raw, max_body=0).front.tags
+            new = tuple(dict.fromkeys((*there, *wanted) if add else wanted))
+            return raw if new == there else memory_file.set_key(raw, "tags", list(new) or None)
 
         return self._spliced(path, change)
 
@@ -59,28 +63,41 @@ class Changing(Writing):
 
     def add_links(self, path: str, targets: Iterable[str]) -> Remembered:
         """Add to the front matter's `links`; what the memory links to already stays once."""
+        from avm.base import memory_file
+
         wanted = values.names(list(targets))
         if not wanted:
             raise UsageError("no link: give paths or titles, one a line")
 
         def change(raw: bytes) -> bytes:
             there = memory_file.parse(raw, max_body=0).front.links
-            return memory_file.set_key(raw, "links", list(dict.fromkeys((*there, *wanted))))
+            new = tuple(dict.fromkeys((*there, *wanted)))
+            return raw if new == there else memory_file.set_key(raw, "links", list(new))
 
         return self._spliced(path, change)
 
-    def set_body(self, path: str, text: str | bytes) -> Remembered:
-        """Write the text below the front matter, byte for byte."""
+    def set_body(self, path: str, text: str | bytes, *, add: bool = False) -> Remembered:
+        """Write the text below the front matter, byte for byte, or `add` some at its end.
+
+        A text that would be front matter itself gets an empty block above it.
+        """
+        from avm.base import memory_file
+
         data = values.data(text)
 
         def change(raw: bytes) -> bytes:
-            kept = raw[: memory_file.split(raw).body_start]
-            return kept + data
+            begins = memory_file.split(raw).body_start
+            new = (raw if add else raw[:begins]) + data
+            if memory_file.split(new).body_start == begins:
+                return new
+            return new[:begins] + _NO_KEYS + new[begins:]
 
         return self._spliced(path, change)
 
     def body(self, path: str) -> bytes:
         """The bytes below the front matter. Raises NotFoundError."""
+        from avm.base import memory_file
+
         raw = files.read(self.store.vault, self._existing(path))
         return raw[memory_file.split(raw).body_start :]
 
@@ -102,14 +119,29 @@ class Changing(Writing):
             data = change(raw)
             hints = []
             if data != raw:
-                refuse_tokens(data)
+                _refuse_new_tokens(raw, data)
                 self.store.replace(rel, data)
                 hints = self._settle_secrets(rel, data, False)
                 self.wrote(rel, "edit")
         return Remembered(paths.display(rel), tuple(hints))
 
 
+def _refuse_new_tokens(raw: bytes, data: bytes) -> None:
+    """Raise SecretError if `data` holds a certain secret in a line that is not in `raw`."""
+    from avm.base import secrets
+
+    there = set(raw.splitlines())
+    lines = data.split(b"\n")
+    certain = [finding for finding in secrets.find(data) if finding.certain]
+    if new := [found for found in certain if lines[found.line - 1].rstrip(b"\r") not in there]:
+        raise SecretError(
+            f"nothing was written: the text holds a secret ({secrets.told(new)}); take it out"
+        )
+
+
 def _with_keys(raw: bytes, changes: Mapping[str, object]) -> bytes:
+    from avm.base import memory_file
+
     for key, value in changes.items():
         raw = memory_file.set_key(raw, key, value)
     return raw
@@ -133,9 +165,7 @@ def _change(key: str, value: object, now: datetime) -> dict[str, object]:
 def _end(key: str, value: object, now: datetime) -> datetime | None:
     if value is None or value == NEVER:
         return None
-    if isinstance(value, datetime):
-        return value
-    if isinstance(value, str) and (date := parse_instant(value)):
+    if isinstance(value, (str, datetime)) and (date := _instant(value)):
         return date
     if key == "expires":
         raise UsageError(f"expires {value!r}: give a date such as 2026-12-22, or never")
@@ -144,10 +174,17 @@ def _end(key: str, value: object, now: datetime) -> datetime | None:
 
 
 def _date(value: object) -> datetime:
-    date = value if isinstance(value, datetime) else parse_instant(str(value))
+    date = _instant(value)
     if date is None:
         raise UsageError(f"created {value!r}: give a date such as 2026-12-22")
     return date
+
+
+def _instant(value: object) -> datetime | None:
+    """A date, which without a zone is UTC; None if it is none."""
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    return value if isinstance(value, datetime) else parse_instant(str(value))
 
 
 def _key(name: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +38,8 @@ class Delta(Viewed):
     def news(self, path: str = "") -> News:
         """The same, for who sets the mark once it was read. Raises NotFoundError."""
         rel = paths.clean_rel(path)
-        if not rel or files.is_folder(self.store.vault, rel):
+        there = not rel or paths.is_placeholder(rel) or files.is_folder(self.store.vault, rel)
+        if there and self.viewer.shows_folder(rel):
             return self._folder_news(rel)
         return self._file_news(self._existing(path))
 
@@ -65,6 +64,8 @@ class Delta(Viewed):
         return self._news(rel, mark, "".join(lines), state)
 
     def _file_news(self, rel: str) -> News:
+        import difflib
+
         text = files.read(self.store.vault, rel).decode("utf-8", "surrogateescape")
         mark = self._mark(rel)
         old = mark.get("text", "")
@@ -94,6 +95,8 @@ class Delta(Viewed):
         return told if isinstance(told, dict) else {}
 
     def _place(self, rel: str) -> Path:
+        import hashlib
+
         who = f"{self.viewer.agent or ''}/{rel}".encode("utf-8", "surrogateescape")
         name = hashlib.sha256(who).hexdigest()[:32]
         return self.store.vault.own_state / "delta" / f"{name}.json"
@@ -101,7 +104,6 @@ class Delta(Viewed):
 
 def _lines(text: str) -> list[str]:
     """The lines, each with its end: a diff's must end as lines do."""
-    lines = text.splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines[-1] += "\n"
-    return lines
+    *lines, rest = text.split("\n")
+    ended = [f"{line}\n" for line in lines]
+    return [*ended, f"{rest}\n\\ No newline at end of file\n"] if rest else ended

@@ -7,7 +7,7 @@ import re
 from avm.api.viewed import Viewed, again_if_damaged
 from avm.base import paths
 
-#: The other side's text beside the memory (DESIGN: `x.conflict-<blob8>.md`).
+#: The other side's text beside the memory: `x.conflict-<its blob, 8 digits>.md`.
 _COPY = re.compile(r"(.+)\.conflict-[0-9a-f]{8}(\.md)", re.DOTALL | re.IGNORECASE)
 
 

@@ -47,6 +47,7 @@ class Viewed:
         #: What could not be written to a virtual node and why, newest last: a shell says no more
         #: than `Invalid argument`.
         self.refusals: deque[tuple[str, str]] = deque(maxlen=_REFUSALS)
+        self.refusal_count = 0
 
     def exists(self, path: str) -> bool:
         """Whether the file exists for this viewer: there, readable, not expired."""
@@ -59,6 +60,7 @@ class Viewed:
     def refused(self, rel: str, why: str) -> None:
         """Note for `status` why a write to a virtual node was refused."""
         self.refusals.append((paths.display(rel), why))
+        self.refusal_count += 1
 
     def wrote(self, rel: str, op: str) -> Mark | None:
         """Note that `rel` was written as this viewer, here or by a mount's pass-through."""

@@ -24,6 +24,7 @@ _MAX_DEPTH = 64
 _BOM = b"\xef\xbb\xbf"
 _OPEN = re.compile(rb"---[ \t]*(\r?\n)")
 _CLOSE = re.compile(rb"^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
+_REST_OF_LINE = re.compile(r"\A[ \t]*(?:#[^\n]*)?(?:\r?\n|\Z)|\A\r?\n?")
 _NESTING = re.compile(r"[\[{]|- |\? |:\s")
 _WORDS = r"[a-zA-Z0-9_](?:[\w./+ -]*[\w./+-])?"
 _PLAIN_LINE = re.compile(
@@ -179,7 +180,7 @@ def _spliced(text: str, key: str, value: object | None, newline: str) -> str:
         return f"{text}{key}: {_yaml(value)}{newline}"
     start, end = span
     if value is None:
-        return text[:start] + text[end:].removeprefix("\r").removeprefix("\n")
+        return text[:start] + _REST_OF_LINE.sub("", text[end:], count=1)
     return f"{text[:start]}{key}: {_yaml(value)}{text[end:]}"
 
 

@@ -43,6 +43,11 @@ def is_agent_name(name: str) -> bool:
     return _AGENT.fullmatch(name) is not None
 
 
+def is_placeholder(rel: str) -> bool:
+    """Whether `rel` is a folder that looks real before it is."""
+    return rel in SKELETON or (parent(rel) == PRIVATE and is_agent_name(name_of(rel)))
+
+
 def agent_folder(agent: str) -> str:
     """The private folder of `agent`, as a rel."""
     return f"{PRIVATE}/{agent}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable
 from typing import Protocol
 
-from avm.base.errors import UsageError
+from avm.base.errors import AVMError
 from avm.overlay.attributes import Attributes
 
 
@@ -193,22 +194,32 @@ class TextHandle:
         """Nothing to do."""
 
 
+class Taker(Protocol):
+    """Who does what is written to a virtual node."""
+
+    def take(self, data: bytes, added: bool) -> None:
+        """Do it; with `added` the data comes to what there is. Raises AVMError."""
+        ...
+
+    def refused(self, why: str) -> AVMError:
+        """The error to raise for what cannot be taken; it is noted."""
+        ...
+
+
 class ValueHandle(TextHandle):
     """A virtual node that is open for writing: one value, taken in one write."""
 
-    def __init__(
-        self, data: bytes, attributes: Attributes, take: Callable[[bytes], None], *, added: bool
-    ) -> None:
+    def __init__(self, data: bytes, attributes: Attributes, taker: Taker, *, added: bool) -> None:
         super().__init__(data, attributes)
-        self._take = take
+        self._taker = taker
         self._added = added
         self._taken = False
 
     def write(self, data: bytes | memoryview, offset: int) -> int:
         """Take the value. Raises AVMError for a bad one, and for a second part of one."""
         if self._taken or (offset and not self._added):
-            raise UsageError("a value must come in one write")
-        self._take(bytes(data))
+            raise self._taker.refused("a value must come in one write")
+        self._taker.take(bytes(data), self._added)
         self._taken = True
         return len(data)
 
@@ -217,13 +228,12 @@ class ValueHandle(TextHandle):
 
 
 class BodyHandle(TextHandle):
-    """A virtual node that is open for writing: a text, taken anew with each write."""
+    """A virtual node that is open for writing: a text, taken anew with each write. What is appended
+    is taken alone: others may append as well."""
 
-    def __init__(
-        self, data: bytes, attributes: Attributes, take: Callable[[bytes], None], flags: int
-    ) -> None:
+    def __init__(self, data: bytes, attributes: Attributes, taker: Taker, flags: int) -> None:
         super().__init__(data, attributes)
-        self._take = take
+        self._taker = taker
         self._append = bool(flags & os.O_APPEND)
         self._empty = bool(flags & os.O_TRUNC)
         self._text = bytearray(b"" if self._empty else data)
@@ -237,22 +247,30 @@ class BodyHandle(TextHandle):
         return bytes(self._text[offset : offset + size])
 
     def write(self, data: bytes | memoryview, offset: int) -> int:
-        """Put it in, and the whole into the file. Raises AVMError."""
-        start = len(self._text) if self._append else offset
-        text = self._text.ljust(start, b"\0")
-        text[start : start + len(data)] = data
+        """Put it in, and the whole into the file, or add it there. Raises AVMError, and then the
+        file is as it was, even if it was to be emptied."""
+        self._empty = False
+        if self._append:
+            self._taker.take(bytes(data), True)
+            self._text += data
+            return len(data)
+        text = self._text.ljust(offset, b"\0")
+        text[offset : offset + len(data)] = data
         self._set(text)
         return len(data)
 
     def truncate(self, size: int) -> None:
         """Cut or extend to `size` bytes. Raises AVMError."""
+        self._empty = False
         self._set(self._text[:size].ljust(size, b"\0"))
 
     def release(self) -> None:
-        """Where it was opened to be emptied and nothing was written, it is empty now."""
+        """Where it was opened to be emptied and nothing was written, it is empty now. Nobody hears
+        an error; it was noted."""
         if self._empty:
-            self._set(bytearray())
+            with contextlib.suppress(AVMError):
+                self._set(bytearray())
 
     def _set(self, text: bytearray) -> None:
-        self._take(bytes(text))
-        self._text, self._empty = text, False
+        self._taker.take(bytes(text), False)
+        self._text = text

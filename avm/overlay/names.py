@@ -39,7 +39,7 @@ class Node(NamedTuple):
 
     What is written to it goes to `write(view, rel, data, added)`, with `added` if it was opened to
     append; `takes` says what that may be. It is one value in one write, with `several` a text that
-    may come in many: each is then the text as far as it has come.
+    may come in many: `data` is then the text as far as it has come, or with `added` what comes on.
     """
 
     name: str

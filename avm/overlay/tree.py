@@ -11,19 +11,19 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING
 
 from avm.api import View
 from avm.base import paths
 from avm.base.errors import AccessError, AVMError, UsageError
+from avm.overlay.answers import Answers
 from avm.overlay.attributes import Attributes, Entry, virtual_inode
 from avm.overlay.handle import BodyHandle, Handle, RealHandle, TextHandle, ValueHandle
 from avm.overlay.hidden import HiddenFiles, is_hidden_file
 from avm.overlay.names import Asked, Node
 from avm.overlay.past import PastFolders
 from avm.overlay.root import Owner, Root
-from avm.overlay.virtual import Answers, asked_by, folder_exists, is_placeholder
+from avm.overlay.virtual import asked_by, folder_exists
 from avm.overlay.writers import Writers
 
 if TYPE_CHECKING:
@@ -169,20 +169,10 @@ class Tree:
         attributes = self._virtual(rel, *asked, len(answer.data))
         if not flags & _WRITING:
             return TextHandle(answer.data, attributes, answer.read_whole)
-        added = bool(flags & os.O_APPEND)
-        take = partial(self._take, rel, node, on, added)
+        taker = _Taker(self._view, rel, node, on)
         if node.several:
-            return BodyHandle(answer.data, attributes, take, flags)
-        return ValueHandle(answer.data, attributes, take, added=added)
-
-    def _take(self, rel: str, node: Node, on: str, added: bool, data: bytes) -> None:
-        """Do what was written to a node; `:status` says why it could not be."""
-        assert node.write is not None
-        try:
-            node.write(self._view, on, data, added)
-        except AVMError as error:
-            self._view.refused(rel, str(error))
-            raise
+            return BodyHandle(answer.data, attributes, taker, flags)
+        return ValueHandle(answer.data, attributes, taker, added=bool(flags & os.O_APPEND))
 
     def create(self, path: str, mode: int, flags: int, owner: Owner | None = None) -> Handle:
         """Create and open a file; `flags` hold O_CREAT, and O_EXCL where the caller said so."""
@@ -201,8 +191,7 @@ class Tree:
             os.truncate(self._hidden.place(rel), size)
             return
         if ":" in rel and asked_by(rel):
-            # Before an open that writes, where that does not say O_TRUNC itself.
-            self.open(path, os.O_WRONLY)
+            self.open(path, os.O_WRONLY).truncate(size)
             return
         self._existing_to_change(rel)
         with self._changing(rel):
@@ -348,7 +337,7 @@ class Tree:
             raise UsageError(f"{paths.display(rel)} is a name of libfuse's: choose another")
         self._check_writable(rel)
         folder = paths.parent(rel)
-        if is_placeholder(folder):
+        if paths.is_placeholder(folder):
             os.makedirs(self._vault.path(folder), exist_ok=True)
         try:
             status = self._root.lstat(rel)
@@ -412,7 +401,7 @@ class Tree:
         return RealHandle(fd, self._hidden.closing)
 
     def _shows_placeholder(self, rel: str) -> bool:
-        return is_placeholder(rel) and folder_exists(self._view, rel)
+        return paths.is_placeholder(rel) and folder_exists(self._view, rel)
 
     def _placeholder(self, rel: str) -> Attributes:
         mode = stat.S_IFDIR | 0o755
@@ -424,3 +413,28 @@ class Tree:
         mode = stat.S_IFREG | (0o644 if writable else 0o444)
         inode = virtual_inode(rel)
         return Attributes.virtual(inode=inode, mode=mode, size=size, time_ns=self._born_ns)
+
+
+class _Taker:
+    """Who does what is written to the node `node` at `rel`, which is on the file `on`; `:status`
+    says why it could not be done."""
+
+    def __init__(self, view: View, rel: str, node: Node, on: str) -> None:
+        self._view = view
+        self._rel = rel
+        self._node = node
+        self._on = on
+
+    def take(self, data: bytes, added: bool) -> None:
+        """Do it. Raises AVMError."""
+        assert self._node.write is not None
+        try:
+            self._node.write(self._view, self._on, data, added)
+        except AVMError as error:
+            self._view.refused(self._rel, str(error))
+            raise
+
+    def refused(self, why: str) -> UsageError:
+        """The error to raise."""
+        self._view.refused(self._rel, why)
+        return UsageError(why)

@@ -7,6 +7,7 @@ error may hold one, unless the question did.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from conftest import git, run_avm
 
 from avm import AVM, AgentMemory, AVMError
 from avm.overlay import virtual
+from avm.overlay.tree import Tree
 
 AGENTS = ("akashi", "hermes")
 OTHER = {"akashi": "hermes", "hermes": "akashi"}
@@ -215,7 +217,8 @@ def test_search_and_recall(avm: AVM, agent: str, query: str) -> None:
 @pytest.mark.parametrize("agent", AGENTS)
 def test_lists_and_counts(avm: AVM, agent: str) -> None:
     view = avm.agent_memory(agent)
-    for answer in (view.memories(), view.tags(), view.stats()):
+    answers = (view.memories(), view.tags(), view.stats(), view.status(), view.conflicts())
+    for answer in (*answers, view.delta(peek=True)):
         check(agent, as_text(answer))
     assert len(view.memories()) == view.stats().memories == 5
     assert view.tags()["common"] == 4
@@ -247,8 +250,16 @@ def test_folders_of_others_are_empty_or_refused(avm: AVM, agent: str, folder: st
         lambda: view.memories(folder),
         lambda: view.tags(folder),
         lambda: view.stats(folder),
+        lambda: view.delta(folder, peek=True),
+        lambda: view.conflicts(folder),
     )
-    empty = ("", "{}", "Nothing found for 'common words'.\n", "Nothing is remembered yet.\n")
+    empty = (
+        "",
+        "{}",
+        "Nothing new yet.\n",
+        "Nothing found for 'common words'.\n",
+        "Nothing is remembered yet.\n",
+    )
     for call in calls:
         try:
             said = as_text(call())
@@ -262,7 +273,8 @@ def test_folders_of_others_are_empty_or_refused(avm: AVM, agent: str, folder: st
 def test_files_of_others_look_like_none(avm: AVM, agent: str, path: str) -> None:
     """The answer is that of a file that never was, to the letter."""
     view = avm.agent_memory(agent)
-    for name in ("read", "read_bytes", "meta", "forget", "exists"):
+    readers = ("read", "read_bytes", "meta", "exists", "body", "ends", "news")
+    for name in (*readers, "links", "backlinks", "forget"):
         said = _said(view, name, path)
         assert said in (_absent(path), "False", f"path {path!r}: {_CROOKED}"), (name, path)
         check(agent, said, path)
@@ -305,7 +317,16 @@ def test_nothing_of_others_can_be_written_or_removed(
     avm: AVM, vault: Path, agent: str, path: str
 ) -> None:
     view, before = avm.agent_memory(agent), snapshot(vault)
-    for call in (lambda: view.write(path, "changed"), lambda: view.forget(path)):
+    calls = (
+        lambda: view.write(path, "changed"),
+        lambda: view.forget(path),
+        lambda: view.set_meta(path, {"importance": 0.1}),
+        lambda: view.set_tags(path, ["new"], add=True),
+        lambda: view.set_ttl(path, "30d"),
+        lambda: view.add_links(path, ["new"]),
+        lambda: view.set_body(path, "changed"),
+    )
+    for call in calls:
         with pytest.raises(AVMError) as raised:
             call()
         check(agent, str(raised.value), path)
@@ -368,9 +389,31 @@ def test_cat_of_others_files(vault: Path, agent: str, path: str) -> None:
 @pytest.mark.parametrize(("agent", "path"), cases(forbidden_paths))
 def test_meta_of_others_files(avm: AVM, agent: str, path: str) -> None:
     """What `avm cat` answers, without its start."""
-    with pytest.raises(AVMError) as raised:
-        virtual.read(avm.agent_memory(agent), f"{path}:meta")
-    check(agent, str(raised.value), path)
+    for node in (":meta", ":tags", ":ttl", ":body", ":delta?peek=1"):
+        with pytest.raises(AVMError) as raised:
+            virtual.read(avm.agent_memory(agent), f"{path}{node}")
+        check(agent, str(raised.value), path)
+
+
+@pytest.mark.parametrize(("agent", "path"), cases(forbidden_paths))
+def test_nodes_of_others_files_cannot_be_written(
+    avm: AVM, vault: Path, agent: str, path: str
+) -> None:
+    """What a mount does, without its start."""
+    before, tree = snapshot(vault), Tree(avm.agent_memory(agent))
+    for node in (":meta", ":tags", ":ttl", ":body", ":links"):
+        name = f"/{path.strip('/')}{node}"
+        for call in (
+            lambda name=name: tree.open(name, os.O_WRONLY | os.O_TRUNC),
+            lambda name=name: tree.truncate(name, 0),
+            lambda name=name: tree.attributes(name),
+        ):
+            with pytest.raises((AVMError, OSError)) as raised:
+                call()
+            assert raised.value.errno in (errno.EACCES, errno.ENOENT, errno.EINVAL)
+            check(agent, str(raised.value), name, path)
+    tree.close()
+    assert snapshot(vault) == before
 
 
 def _ask(vault: Path, agent: str, *args: str) -> str:
@@ -407,7 +450,11 @@ def test_the_command_line_shows_no_more(vault: Path, agent: str, args: tuple[str
 
 
 @pytest.mark.parametrize("agent", AGENTS)
-@pytest.mark.parametrize("node", [":search?common", ":recall:common", ":tags", ":stats", ":help"])
+@pytest.mark.parametrize(
+    "node",
+    [":search?common", ":recall:common", ":tags", ":stats", ":help", ":delta:peek=1", ":conflicts",
+     ":status"],
+)  # fmt: skip
 def test_nodes_in_folders_of_others(avm: AVM, agent: str, node: str) -> None:
     """What `avm cat` answers, without its start."""
     view = avm.agent_memory(agent)

@@ -104,11 +104,11 @@ def is_own(option: click.Option) -> bool:
 
 
 def nodes_part() -> str:
-    """The table of nodes with their parameters."""
-    lines = ["\n| node | answers | parameters |\n|---|---|---|\n"]
+    """The table of nodes with their parameters and what may be written to them."""
+    lines = ["\n| node | answers | parameters | may be written |\n|---|---|---|---|\n"]
     for node in NODES:
         told = "; ".join(f"`{name}`: {what}" for name, what in node.parameters.items()) or "none"
-        lines.append(f"| `{node.shown}` | {node.doc} | {told} |\n")
+        lines.append(f"| `{node.shown}` | {node.doc} | {told} | {node.takes or 'no'} |\n")
     return "".join(lines) + "\n"
 
 

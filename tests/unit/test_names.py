@@ -46,7 +46,10 @@ def test_forms(name: str, expected: dict[str, str]) -> None:
         ":", ":nosuch", ":search?nosuch=1", ":stats?x", ":stats:x", ":search,v", ":search?a,v",
         ":search?a~", ":search?a.swp", ":search.md", ":Search", "search", "a:b", "x.md", "x.md:",
         "x.md:nosuch", "x.txt:meta", ".md:meta", "x.md:meta?y", "12:30.md", "x.md:meta~",
-        "x.md:at", "x.md:at:", "x.md:meta:y", "x.md:at:HEAD~", "x.txt:at:~1", ":at", ":at:~1",
+        "x.md:delta?", "x.md:delta:", "x.md:delta?no=1", "x.md:delta?peek", "x.md:delta:peek",
+        "x.md:delta?peek=1~", "x.md:delta?peek=1&no=1", "x.md:ttl:30d", "x.md:tags?a",
+        ":conflicts?x", "x.md:at", "x.md:at:", "x.md:meta:y", "x.md:at:HEAD~", "x.txt:at:~1",
+        ":at", ":at:~1",
     ],
 )  # fmt: skip
 def test_ordinary_names(name: str) -> None:
@@ -56,6 +59,35 @@ def test_ordinary_names(name: str) -> None:
 def test_a_file_s_node() -> None:
     asked = parse("my note: 2.md:meta", BY_NAME)
     assert asked is not None and (asked.node.name, asked.on) == ("meta", "my note: 2.md")
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("a.md:delta", {}),
+        ("a.md:delta?peek=1", {"peek": "1"}),
+        ("a.md:delta:peek=1", {"peek": "1"}),
+        ("a.md:delta?peek=a%2Fb+c", {"peek": "a/b c"}),
+        ("a.md:delta?peek=", {"peek": ""}),
+    ],
+)
+def test_a_file_s_node_with_parameters(name: str, asked: dict[str, str]) -> None:
+    found = parse(name, BY_NAME)
+    assert found is not None
+    assert (found.node, found.on) == (BY_NAME["file", "delta"], "a.md")
+    assert dict(found.arguments) == asked
+
+
+@given(words, st.sampled_from([quote, quote_plus]))
+def test_a_file_s_parameter_takes_any_value_in_either_form(text: str, encode: object) -> None:
+    coded = encode(text, safe="")  # type: ignore[operator]
+    if coded.endswith("~"):  # as editors' backups do
+        coded = f"{coded[:-1]}%7E"
+    for name in (f"my: note.md:delta?peek={coded}", f"my: note.md:delta:peek={coded}"):
+        asked = parse(name, BY_NAME)
+        if not name.endswith((".swp", ".swo", ".swx", ".orig", ".bak", ".gz", ".bz2", ".xz")):
+            assert asked is not None
+            assert (asked.on, dict(asked.arguments)) == ("my: note.md", {"peek": text})
 
 
 @given(words, st.sampled_from([quote, quote_plus]))
@@ -70,6 +102,20 @@ def test_no_name_breaks_the_parser(name: str) -> None:
     parse(name, BY_NAME)
     parse(":search" + name, BY_NAME)
     parse("x.md:" + name, BY_NAME)
+
+
+@given(words)
+def test_what_follows_a_node_that_takes_nothing_makes_an_ordinary_name(text: str) -> None:
+    for node in NODES:
+        if node.place == "file" and not node.parameters:
+            assert parse(f"x.md:{node.name}?{text}", BY_NAME) is None
+            assert parse(f"x.md:{node.name}:{text}", BY_NAME) is None
+
+
+def test_only_what_says_what_it_takes_can_be_written() -> None:
+    for node in NODES:
+        assert (node.write is None) == (node.takes == ""), node.shown
+        assert not node.several or node.write is not None, node.shown
 
 
 def test_examples_of_every_node_parse_as_that_node() -> None:

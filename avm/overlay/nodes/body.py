@@ -14,8 +14,8 @@ def render(view: View, rel: str, arguments: Mapping[str, str]) -> bytes:
 
 
 def write(view: View, rel: str, data: bytes, added: bool) -> None:
-    """Write them; the front matter stays as it is."""
-    view.set_body(rel, data)
+    """Write them, or add some; the front matter stays as it is."""
+    view.set_body(rel, data, add=added)
 
 
 NODE = Node(
@@ -26,6 +26,6 @@ NODE = Node(
     render=render,
     parameters={},
     write=write,
-    takes="the new text; the front matter stays",
+    takes="the new text; the front matter stays; with >> it is added",
     several=True,
 )

@@ -27,7 +27,10 @@ def write(view: View, rel: str, data: bytes, added: bool) -> None:
     if not told:
         raise UsageError("nothing to set: write `importance: 0.9`, a key a line, or JSON")
     there = view.meta(rel)
-    told |= told.pop("other", None) or {}
+    others = told.pop("other", None) or {}
+    if not isinstance(others, dict):
+        raise UsageError(f"other {others!r}: give keys and values")
+    told |= others
     there |= there.pop("other")
     changed = {key: value for key, value in told.items() if there.get(key, there) != value}
     if facts := [key for key in _FACTS if key in changed]:
@@ -38,7 +41,7 @@ def write(view: View, rel: str, data: bytes, added: bool) -> None:
 def _from_json(text: str) -> dict[str, Any]:
     try:
         told: dict[str, Any] = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"no JSON: {error}") from None
     return told
 
