@@ -456,7 +456,7 @@ def test_a_token_that_was_there_hinders_no_other_change(avm: AVM) -> None:
 
 def test_the_weaker_suspicion_is_hinted_at(avm: AVM) -> None:
     put(avm, "text\n")
-    drawn = "kX9#mQ2$" "vL7pR4wZ"  # no literal looks like one: scanners read this file, too
+    drawn = "kX9#mQ2$vL7pR4wZ"  # no literal looks like one: scanners read this file, too
     done = avm.set_body(REL, f"password = {drawn!r}\n")
     assert len(done.hints) == 1 and "held back from git" in done.hints[0]
 
