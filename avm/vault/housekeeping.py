@@ -107,11 +107,14 @@ class Housekeeper:
         if not rescue.kept_file(self._vault).exists():
             return True
         since = time.time() - KEPT_DAYS * _DAY_SECONDS
-        names = sorted({kept.blob for kept in rescue.kept(self._vault) if kept.at >= since})
+        texts = rescue.kept(self._vault)
         root = self._vault.root
-        feed = "".join(f"{name}\n" for name in names).encode()
+        feed = "".join(f"{name}\n" for name in {text.blob for text in texts}).encode()
         told = git.run(root, ("cat-file", "--batch-check"), stdin=feed).stdout.decode()
-        blobs = [line.split()[0] for line in told.splitlines() if " blob " in line]
+        there = {line.split()[0] for line in told.splitlines() if " blob " in line}
+        if any(text.at < since and text.blob not in there for text in texts):
+            rescue.drop_lost(self._vault, there, since)
+        blobs = sorted(there & {text.blob for text in texts if text.at >= since})
         ref = kept_ref(self._vault)
         if not blobs:
             git.run(root, ("update-ref", "-d", ref), check=False)

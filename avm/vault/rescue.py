@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from avm.base import paths
+from avm.base import atomic, paths
 from avm.base.errors import NotFoundError
 from avm.vault import files, git
 from avm.vault.journal import Journal
@@ -53,9 +54,14 @@ def keep_text(vault: Vault, rel: str, check: Check, objects: Objects) -> None:
 
 def _renew(vault: Vault, rel: str, blob: str) -> None:
     """Where git has the blob because it was kept before: its days begin again."""
-    if kept_file(vault).exists() and blob.encode() in kept_file(vault).read_bytes():
-        last = max((text.at for text in kept(vault) if text.blob == blob), default=0.0)
-        if time.time() - last > _RENEWED_SECONDS:
+    try:
+        data = kept_file(vault).read_bytes()
+    except FileNotFoundError:
+        return
+    at = data.rfind(blob.encode())
+    if at >= 0:
+        newest = _parse(data[data.rfind(b"\n", 0, at) + 1 :].partition(b"\n")[0])
+        if newest is None or time.time() - newest.at > _RENEWED_SECONDS:
             note_kept(vault, rel, blob)
 
 
@@ -76,6 +82,17 @@ def kept(vault: Vault) -> list[Kept]:
     except FileNotFoundError:
         return []
     return [record for record in map(_parse, lines) if record]
+
+
+def drop_lost(vault: Vault, there: Collection[str], since: float) -> None:
+    """Take out of `kept.jsonl` what was kept before `since` and is not among the blobs `there`."""
+    journal = Journal(kept_file(vault))
+    with journal.locked():
+        lines = journal.file.read_bytes().splitlines(keepends=True)
+        records = [(line, _parse(line)) for line in lines]
+        left = [line for line, text in records if text and (text.at >= since or text.blob in there)]
+        if len(left) < len(lines):
+            atomic.replace(journal.file, b"".join(left))
 
 
 def last_kept(vault: Vault, rel: str) -> str | None:
