@@ -161,6 +161,7 @@ class Tree:
     def _take(self, rel: str, node: Node, on: str, added: bool, data: bytes) -> None:
         """Do what was written to a node; `:status` says why it could not be."""
         assert node.write is not None
+        self._writers.note_again(on)
         try:
             node.write(self._view, on, data, added)
         except AVMError as error:
@@ -315,6 +316,7 @@ class Tree:
         self, rel: str, *, leaving: bool = False
     ) -> contextlib.AbstractContextManager[None]:
         """Hold while the text at `rel` is cut, replaced or, with `leaving`, removed."""
+        self._writers.note_again(rel)
         return self._view.store.changing(rel, self._view.viewer.agent, leaving=leaving)
 
     def _give_way(self, rel: str) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import git
+from vault_helpers import commit
 
 from avm import AVM
 from avm.base.errors import AVMError
 from avm.overlay.tree import Tree
+from avm.vault.authors import Authors
 
 NOTES = {
     "memory/private/akashi/a.md": "akashi's",
@@ -222,3 +225,48 @@ def test_a_line_written_between_another_s_open_and_write_is_its_writer_s(avm: AV
         ("akashi", "akashi"),
         ("hermes", "hermes"),
     ]
+
+
+# Who wrote
+
+
+def renamed(tree: Tree, path: str) -> None:
+    tree.rename(path, "/memory/shared/market/renamed.md")
+
+
+def removed(tree: Tree, path: str) -> None:
+    tree.unlink(path)
+
+
+def rewritten(tree: Tree, path: str) -> None:
+    tree.open(path, os.O_WRONLY | os.O_TRUNC).release()
+
+
+def appended(tree: Tree, path: str) -> None:
+    handle = tree.open(path, os.O_WRONLY | os.O_APPEND)
+    handle.write(b"more", 0)
+    handle.release()
+
+
+def tagged(tree: Tree, path: str) -> None:
+    handle = tree.open(f"{path}:tags", os.O_WRONLY)
+    handle.write(b"tag", 0)
+    handle.release()
+
+
+@pytest.mark.parametrize("act", [renamed, removed, rewritten, appended, tagged])
+def test_text_is_its_writer_s_before_the_mount_hears_of_the_close(
+    avm: AVM, akashi: Tree, act: Callable[[Tree, str], None]
+) -> None:
+    """A commit that read the file just before it was written to has settled the note."""
+    path = "/memory/shared/market/new.md"
+    handle = akashi.create(path, 0o644, os.O_WRONLY | os.O_CREAT)
+    handle.write(b"text", 0)
+    journal = Authors(avm.store.vault)
+    journal.settle([path[1:]], journal.size())
+    act(akashi, path)
+    handle.release()
+    commit(avm.store.vault, people=True)
+    names = (path[1:], "memory/shared/market/renamed.md")
+    authors = git(avm.store.vault.root, "log", "--format=%an", "--", *names)
+    assert set(authors.splitlines()) == {"akashi"}
