@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from avm.base import atomic, paths
 from avm.base.errors import NotFoundError
-from avm.vault import files, git
+from avm.vault import files, git, history
 from avm.vault.journal import Journal
 from avm.vault.location import Vault
 
@@ -49,20 +50,34 @@ def keep_text(vault: Vault, rel: str, check: Check, objects: Objects) -> None:
     if objects.lost([blob]):
         note_kept(vault, rel, objects.write_blob(raw))
     else:
-        _renew(vault, rel, blob)
+        _renew(vault, rel, blob, objects)
 
 
-def _renew(vault: Vault, rel: str, blob: str) -> None:
+def _renew(vault: Vault, rel: str, blob: str, objects: Objects) -> None:
     """Where git has the blob because it was kept before: its days begin again."""
-    try:
-        data = kept_file(vault).read_bytes()
-    except FileNotFoundError:
+    committed = objects.entries(history.head(vault), [rel]).get(rel)
+    if committed is not None and committed[0] == blob:
         return
-    at = data.rfind(blob.encode())
-    if at >= 0:
-        newest = _parse(data[data.rfind(b"\n", 0, at) + 1 :].partition(b"\n")[0])
-        if newest is None or time.time() - newest.at > _RENEWED_SECONDS:
-            note_kept(vault, rel, blob)
+    newest = _newest(vault, blob)
+    if newest is not None and time.time() - newest.at > _RENEWED_SECONDS:
+        note_kept(vault, rel, blob)
+
+
+def _newest(vault: Vault, blob: str) -> Kept | None:
+    """The newest text of this blob that was kept. The list may have hundreds of thousands."""
+    try:
+        with (
+            kept_file(vault).open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            at = data.rfind(blob.encode())
+            if at < 0:
+                return None
+            start = data.rfind(b"\n", 0, at) + 1
+            end = data.find(b"\n", at)
+            return _parse(data[start : end if end >= 0 else len(data)])
+    except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
+        return None
 
 
 def note_kept(vault: Vault, rel: str, blob: str) -> None:
@@ -77,11 +92,13 @@ def kept_file(vault: Vault) -> Path:
 
 def kept(vault: Vault) -> list[Kept]:
     """The texts that were kept, oldest first."""
-    try:
-        lines = kept_file(vault).read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    return [record for record in map(_parse, lines) if record]
+    return list(each_kept(vault))
+
+
+def each_kept(vault: Vault) -> Iterator[Kept]:
+    """The same, one at a time."""
+    with contextlib.suppress(FileNotFoundError), kept_file(vault).open("rb") as file:
+        yield from filter(None, map(_parse, file))
 
 
 def drop_lost(vault: Vault, there: Collection[str], since: float) -> None:
