@@ -13,6 +13,7 @@ from conftest import git
 from vault_helpers import commit
 
 from avm import AVM
+from avm.api import store
 from avm.base.errors import AVMError
 from avm.overlay.tree import Tree
 from avm.vault.authors import Authors
@@ -270,3 +271,25 @@ def test_text_is_its_writer_s_before_the_mount_hears_of_the_close(
     names = (path[1:], "memory/shared/market/renamed.md")
     authors = git(avm.store.vault.root, "log", "--format=%an", "--", *names)
     assert set(authors.splitlines()) == {"akashi"}
+
+
+# What is kept in mind
+
+
+def test_only_so_many_ends_of_memories_are_kept_in_mind(
+    avm: AVM, owner: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_MOST_ENDINGS", 10)
+    monkeypatch.setattr("avm.index.plan.is_racy", lambda stamp, checked_ns: False)
+    names = [f"/memory/shared/market/{number}.md" for number in range(35)]
+    for number, name in enumerate(names):
+        text = "---\nexpires: 2020-01-01\n---\ngone\n" if number % 2 else "there\n"
+        avm.store.vault.path(name[1:]).write_text(text)
+    for _ in range(2):
+        listed = {entry.name for entry in owner.list("/memory/shared/market")}
+        assert listed == {f"{number}.md" for number in range(0, 35, 2)} | {"m.md"}
+        assert 0 < len(avm.store._endings) <= 10
+    assert owner.attributes(names[0]).st_size == 6
+    assert names[0][1:] in avm.store._endings
+    owner.unlink(names[0])
+    assert names[0][1:] not in avm.store._endings
