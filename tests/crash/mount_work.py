@@ -1,11 +1,11 @@
 """Work in a folder: a seeded series of mixed acts, done for real and in memory, which must agree.
 
-    python tests/crash/mount_work.py --seed 3 --acts 1000 --log LOG [--notes FOLDER] [--bare] PLACE
+    python tests/crash/mount_work.py --seed 3 --acts 1000 --log LOG [OPTIONS] PLACE
 
 does it in PLACE, a folder of its own, and appends what was acknowledged to LOG, an act a line, as
 JSON. Where the mount breaks off it waits for the next one, looks at what there is, and goes on.
 `--notes`: also appends lines to the files of a folder that it shares with others. `--bare`: PLACE
-has no virtual nodes.
+has no virtual nodes. `--unlinked`: no file gets a second name.
 """
 
 from __future__ import annotations
@@ -162,14 +162,14 @@ class Content:
 class Choice:
     """Chooses acts that are possible, by chance from a seed."""
 
-    def __init__(self, seed: int, *, nodes: bool, notes: bool) -> None:
+    def __init__(self, seed: int, *, nodes: bool, notes: bool, links: bool = True) -> None:
         self._chance = random.Random(seed)
         self._seed = seed
         self._serial = 0
         acts: dict[Callable[[Content], Act | None], int] = {
             self._create: 14, self._overwrite: 10, self._replace: 6, self._append: 10,
             self._truncate: 4, self._patch: 4, self._rename: 8, self._move: 2, self._unlink: 9,
-            self._held: 2, self._mkdir: 2, self._rmdir: 2, self._symlink: 1, self._link: 1,
+            self._held: 2, self._mkdir: 2, self._rmdir: 2, self._symlink: 1, self._link: int(links),
             self._read: 12, self._list: 5, self._stat: 5,
         }  # fmt: skip
         if nodes:
@@ -510,10 +510,12 @@ def main() -> None:
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--notes", type=Path)
     parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--unlinked", action="store_true")
     parser.add_argument("place", type=Path)
     options = parser.parse_args()
     hands = Hands(options.place, options.notes)
-    choice = Choice(options.seed, nodes=not options.bare, notes=options.notes is not None)
+    nodes, notes, links = not options.bare, options.notes is not None, not options.unlinked
+    choice = Choice(options.seed, nodes=nodes, notes=notes, links=links)
     with options.log.open("a") as log:
         work(hands, choice, options.acts, log)
 
