@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 _GIT_SECONDS = 0.5
 #: How long the keeper may take to commit what waits.
 _FLUSH_SECONDS = 30.0
+#: Of how many memories it is kept in mind when they expire; some 400 bytes each.
+_MOST_ENDINGS = 100_000
 
 
 class Store:
@@ -242,6 +244,8 @@ class Store:
             return None
         from avm.vault.authors import Entry
 
+        if op == "forget":
+            self._endings.pop(rel, None)
         return self._authors.record(Entry(rel, agent, op, self.now()), fsync=self.config.fsync)
 
     def still_noted(self, mark: Mark) -> bool:
@@ -370,6 +374,9 @@ class Store:
         checked_ns = time.time_ns()
         ends = self._read_ending(rel)
         if not is_racy(stamp, checked_ns):
+            if len(self._endings) >= _MOST_ENDINGS:
+                for old in list(self._endings)[: _MOST_ENDINGS // 2]:
+                    self._endings.pop(old, None)
             self._endings[rel] = (stamp, ends)
         return ends
 

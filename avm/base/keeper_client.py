@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from avm.base.threads import Runner
+
 #: The number of the form of these messages. Keepers of another one are left alone.
 PROTOCOL = 1
 #: Far above any request or answer; a line that is longer is no message of ours.
@@ -169,10 +171,15 @@ class KeeperClient:
         """`place`: where the keeper listens now, asked for each connection; None: nowhere."""
         self._place = place
         self._mine = mine
-        self._local = threading.local()
-        self._forget_after_fork = os.getpid()
+        self._begin()
         #: The keeper that was met last; one that does not understand us is not asked.
         self.met: Hello | None = None
+
+    def _begin(self) -> None:
+        self._local = threading.local()
+        self._guard = threading.Lock()
+        self._all: list[tuple[Runner, Connection]] = []
+        self._forget_after_fork = os.getpid()
 
     def ask(self, op: str, *, timeout: float, **fields: Any) -> dict[str, Any] | None:
         """The keeper's answer to `op`; None if there is no keeper or no answer in `timeout` s."""
@@ -206,13 +213,30 @@ class KeeperClient:
         connection: Connection | None = getattr(self._local, "connection", None)
         self._local.connection = None
         if connection is not None:
-            connection.close()
+            self._keep_of_those_that_run(but=connection)
+
+    def _keep_of_those_that_run(
+        self, *, but: Connection | None = None, new: Connection | None = None
+    ) -> None:
+        """Hang up `but` and the connections of threads that have ended; note a `new` one."""
+        left = []
+        with self._guard:
+            for runner, other in self._all:
+                if other is but or not runner.runs():
+                    other.close()
+                else:
+                    left.append((runner, other))
+            if new is not None:
+                left.append((Runner.current(), new))
+            self._all = left
 
     def _connection(self) -> Connection | None:
         if self._forget_after_fork != os.getpid():
             # Two processes on one conversation would get each other's answers.
-            self._local, self._forget_after_fork = threading.local(), os.getpid()
+            self._begin()
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self.connect()
+            if connection is not None:
+                self._keep_of_those_that_run(new=connection)
         return connection

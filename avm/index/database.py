@@ -22,6 +22,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 from avm.base.errors import IndexDamagedError, RepositoryError
+from avm.base.threads import Runner
 from avm.vault.locks import locked
 
 #: The number of schema.sql and of what the extractors put in it. Another number: another file.
@@ -109,7 +110,7 @@ class Database:
         self.notice: str | None = None
         self._builder = builder
         self._local = threading.local()
-        self._all: list[tuple[threading.Thread, int, sqlite3.Connection]] = []
+        self._all: list[tuple[Runner, sqlite3.Connection]] = []
         self._guard = threading.Lock()
         self._memory: Single | None = None
         self._building = threading.RLock()
@@ -232,7 +233,7 @@ class Database:
     def close(self) -> None:
         """Close every thread's connection."""
         with self._guard:
-            for _, _, connection in self._all:
+            for _, connection in self._all:
                 connection.close()
             self._all.clear()
         self._memory = None
@@ -271,13 +272,13 @@ class Database:
         """Note it for `close`; close this thread's last one and those of threads that ended."""
         before, self._local.connection = getattr(self._local, "connection", None), None
         with self._guard:
-            for thread, native, other in self._all:
-                if other is before or not _runs(thread, native):
+            left = []
+            for runner, other in self._all:
+                if other is before or not runner.runs():
                     other.close()
-            self._all = [
-                entry for entry in self._all if entry[2] is not before and _runs(*entry[:2])
-            ]
-            self._all.append((threading.current_thread(), threading.get_native_id(), connection))
+                else:
+                    left.append((runner, other))
+            self._all = [*left, (Runner.current(), connection)]
 
     def _connect(self) -> sqlite3.Connection:
         """A connection to the generation in use, which must be there."""
@@ -506,12 +507,6 @@ def is_damage(err: sqlite3.Error) -> bool:
         code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
         or code == sqlite3.SQLITE_IOERR_SHORT_READ
     )
-
-
-def _runs(thread: threading.Thread, native: int) -> bool:
-    """Whether a thread has not ended. One that libfuse began is alive for Python for ever."""
-    tasks = "/proc/self/task"
-    return thread.is_alive() and (not os.path.isdir(tasks) or os.path.exists(f"{tasks}/{native}"))
 
 
 def _sync(place: Path) -> None:

@@ -103,7 +103,7 @@ class Writer(Protocol):
         """The file is about to get this size."""
         ...
 
-    def closing(self, written: bool) -> None:
+    def closing(self) -> None:
         """The descriptor is about to be closed."""
         ...
 
@@ -141,7 +141,7 @@ class WritingHandle(RealHandle):
     def release(self) -> None:
         """Close."""
         try:
-            self._writer.closing(self._dirty)
+            self._writer.closing()
         finally:
             super().release()
 

@@ -169,7 +169,7 @@ class Tree:
         attributes = self._virtual(rel, *asked, len(answer.data))
         if not flags & _WRITING:
             return TextHandle(answer.data, attributes, answer.read_whole)
-        taker = _Taker(self._view, rel, node, on)
+        taker = _Taker(self._view, self._writers, rel, node, on)
         if node.several:
             return BodyHandle(answer.data, attributes, taker, flags)
         return ValueHandle(answer.data, attributes, taker, added=bool(flags & os.O_APPEND))
@@ -321,6 +321,7 @@ class Tree:
         self, rel: str, *, leaving: bool = False
     ) -> contextlib.AbstractContextManager[None]:
         """Hold while the text at `rel` is cut, replaced or, with `leaving`, removed."""
+        self._writers.note_again(rel)
         return self._view.store.changing(rel, self._view.viewer.agent, leaving=leaving)
 
     def _give_way(self, rel: str) -> None:
@@ -419,8 +420,9 @@ class _Taker:
     """Who does what is written to the node `node` at `rel`, which is on the file `on`; `:status`
     says why it could not be done."""
 
-    def __init__(self, view: View, rel: str, node: Node, on: str) -> None:
+    def __init__(self, view: View, writers: Writers, rel: str, node: Node, on: str) -> None:
         self._view = view
+        self._writers = writers
         self._rel = rel
         self._node = node
         self._on = on
@@ -428,6 +430,7 @@ class _Taker:
     def take(self, data: bytes, added: bool) -> None:
         """Do it. Raises AVMError."""
         assert self._node.write is not None
+        self._writers.note_again(self._on)
         try:
             self._node.write(self._view, self._on, data, added)
         except AVMError as error:

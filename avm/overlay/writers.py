@@ -64,8 +64,17 @@ class Writers:
                     opened.rel = target + opened.rel[len(source) :]
                     opened.noted = None
 
+    def note_again(self, rel: str) -> None:
+        """Before what is at `rel` changes by name: the mount hears of a close after `close` has
+        returned, so who wrote there may still have to note it, as at the close."""
+        with self._guard:
+            found = [opened for opened in self._open if opened.rel == rel]
+        for opened in found:
+            opened.note_again()
+
     def close_version(self, rel: str) -> None:
         """Before the text at `rel` changes: what another wrote there is a version of its own."""
+        self.note_again(rel)
         self.view.store.versions.close(rel, self.view.viewer.agent)
 
     def wrote(self, rel: str, op: str) -> Mark | None:
@@ -88,14 +97,15 @@ class _Opened:
         self.rel = rel
         self.noted = noted
         self._at = time.monotonic()
+        self._written = False
 
     def wrote(self) -> None:
         """Note who wrote; what another wrote since the file was opened is a version first."""
-        if self._still_noted():
-            return
-        if self._has_name():
-            self._writers.close_version(self.rel)
-        self.noted, self._at = self._writers.wrote(self.rel, "edit"), time.monotonic()
+        if not self._still_noted():
+            if self._has_name():
+                self._writers.close_version(self.rel)
+            self.noted, self._at = self._writers.wrote(self.rel, "edit"), time.monotonic()
+        self._written = True
 
     def shrinking(self, size: int) -> None:
         """Keep text that no commit holds."""
@@ -103,12 +113,16 @@ class _Opened:
             view = self._writers.view
             view.store.before_change(self.rel, view.viewer.agent)
 
-    def closing(self, written: bool) -> None:
+    def note_again(self) -> None:
         """Note once more who wrote: who committed the file while it was open has settled the note.
         Not if another file has the name by now: that one is not ours."""
+        if self._written and not self._still_noted() and self._has_name():
+            self.noted, self._at = self._writers.wrote(self.rel, "edit"), time.monotonic()
+
+    def closing(self) -> None:
+        """Note once more who wrote."""
         try:
-            if written and not self._still_noted() and self._has_name():
-                self._writers.wrote(self.rel, "edit")
+            self.note_again()
         finally:
             self._writers.closed(self)
 

@@ -142,4 +142,9 @@ def is_running(pid: str) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return True  # no /proc
+    # One that was killed keeps its number until its parent has asked how it ended.
+    return stat.rpartition(b")")[2].split()[0] not in (b"Z", b"X")

@@ -107,11 +107,16 @@ class Housekeeper:
         if not rescue.kept_file(self._vault).exists():
             return True
         since = time.time() - KEPT_DAYS * _DAY_SECONDS
-        names = sorted({kept.blob for kept in rescue.kept(self._vault) if kept.at >= since})
+        at: dict[str, float] = {}
+        for text in rescue.each_kept(self._vault):
+            at[text.blob] = max(text.at, at.get(text.blob, 0.0))
         root = self._vault.root
-        feed = "".join(f"{name}\n" for name in names).encode()
+        feed = "".join(f"{name}\n" for name in at).encode()
         told = git.run(root, ("cat-file", "--batch-check"), stdin=feed).stdout.decode()
-        blobs = [line.split()[0] for line in told.splitlines() if " blob " in line]
+        there = {line.split()[0] for line in told.splitlines() if " blob " in line}
+        if any(then < since and name not in there for name, then in at.items()):
+            rescue.drop_lost(self._vault, there, since)
+        blobs = sorted(name for name in there if at[name] >= since)
         ref = kept_ref(self._vault)
         if not blobs:
             git.run(root, ("update-ref", "-d", ref), check=False)

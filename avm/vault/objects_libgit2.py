@@ -87,8 +87,13 @@ class Libgit2Objects:
         return {blob for blob in blobs if blob not in self._repo}
 
     def write_blob(self, raw: bytes) -> str:
-        """Store bytes as they are."""
-        return str(self._repo.create_blob(raw))
+        """Store bytes as they are. Raises RepositoryError."""
+        import pygit2
+
+        try:
+            return str(self._repo.create_blob(raw))
+        except (pygit2.GitError, OSError) as err:
+            raise RepositoryError(f"libgit2 cannot store a text: {err}") from err
 
     def write_commit(
         self,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import time
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from avm.base import paths
+from avm.base import atomic, paths
 from avm.base.errors import NotFoundError
-from avm.vault import files, git
+from avm.vault import files, git, history
 from avm.vault.journal import Journal
 from avm.vault.location import Vault
 
@@ -48,15 +50,34 @@ def keep_text(vault: Vault, rel: str, check: Check, objects: Objects) -> None:
     if objects.lost([blob]):
         note_kept(vault, rel, objects.write_blob(raw))
     else:
-        _renew(vault, rel, blob)
+        _renew(vault, rel, blob, objects)
 
 
-def _renew(vault: Vault, rel: str, blob: str) -> None:
+def _renew(vault: Vault, rel: str, blob: str, objects: Objects) -> None:
     """Where git has the blob because it was kept before: its days begin again."""
-    if kept_file(vault).exists() and blob.encode() in kept_file(vault).read_bytes():
-        last = max((text.at for text in kept(vault) if text.blob == blob), default=0.0)
-        if time.time() - last > _RENEWED_SECONDS:
-            note_kept(vault, rel, blob)
+    committed = objects.entries(history.head(vault), [rel]).get(rel)
+    if committed is not None and committed[0] == blob:
+        return
+    newest = _newest(vault, blob)
+    if newest is not None and time.time() - newest.at > _RENEWED_SECONDS:
+        note_kept(vault, rel, blob)
+
+
+def _newest(vault: Vault, blob: str) -> Kept | None:
+    """The newest text of this blob that was kept. The list may have hundreds of thousands."""
+    try:
+        with (
+            kept_file(vault).open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            at = data.rfind(blob.encode())
+            if at < 0:
+                return None
+            start = data.rfind(b"\n", 0, at) + 1
+            end = data.find(b"\n", at)
+            return _parse(data[start : end if end >= 0 else len(data)])
+    except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
+        return None
 
 
 def note_kept(vault: Vault, rel: str, blob: str) -> None:
@@ -71,11 +92,24 @@ def kept_file(vault: Vault) -> Path:
 
 def kept(vault: Vault) -> list[Kept]:
     """The texts that were kept, oldest first."""
-    try:
-        lines = kept_file(vault).read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    return [record for record in map(_parse, lines) if record]
+    return list(each_kept(vault))
+
+
+def each_kept(vault: Vault) -> Iterator[Kept]:
+    """The same, one at a time."""
+    with contextlib.suppress(FileNotFoundError), kept_file(vault).open("rb") as file:
+        yield from filter(None, map(_parse, file))
+
+
+def drop_lost(vault: Vault, there: Collection[str], since: float) -> None:
+    """Take out of `kept.jsonl` what was kept before `since` and is not among the blobs `there`."""
+    journal = Journal(kept_file(vault))
+    with journal.locked():
+        lines = journal.file.read_bytes().splitlines(keepends=True)
+        records = [(line, _parse(line)) for line in lines]
+        left = [line for line, text in records if text and (text.at >= since or text.blob in there)]
+        if len(left) < len(lines):
+            atomic.replace(journal.file, b"".join(left))
 
 
 def last_kept(vault: Vault, rel: str) -> str | None:

@@ -10,7 +10,7 @@ import threading
 import time
 
 from avm.base import paths
-from avm.base.errors import NotFoundError
+from avm.base.errors import NotFoundError, RepositoryError
 from avm.vault import files, git, history, index_file
 from avm.vault.authors import Authors, Entry
 from avm.vault.location import Vault
@@ -57,13 +57,11 @@ class Versions:
         if self._check(rel, raw):
             set_copy_aside(self._vault, rel)
             return True
-        args = ("hash-object", "-w", f"--path={rel}", "--stdin")
-        stored = git.run(self._vault.root, args, stdin=raw, check=False)
-        if stored.returncode != 0:
+        blob = self._stored(rel, raw)
+        if blob is None:
             # A filter fails, say: the text is not git's as it is, and no write is refused for that.
             set_copy_aside(self._vault, rel)
             return True
-        blob = stored.stdout.decode().strip()
         if committed is not None and blob == committed[0]:
             return True  # but for what git converts, such as line ends
         note_kept(self._vault, rel, blob)
@@ -97,6 +95,19 @@ class Versions:
                 if now is not None and now[0] == committed[0]:
                     return committed, False
             return committed, bool(changes_of(self._vault, objects, head, [rel]))
+
+    def _stored(self, rel: str, raw: bytes) -> str | None:
+        """The blob that git makes of `raw` at `rel`, which is in git now; None if it cannot."""
+        with self._guard:
+            objects = self._git()
+            if objects.is_verbatim(rel):
+                try:
+                    return objects.write_blob(raw)
+                except RepositoryError:
+                    return None
+        args = ("hash-object", "-w", f"--path={rel}", "--stdin")
+        stored = git.run(self._vault.root, args, stdin=raw, check=False)
+        return stored.stdout.decode().strip() if stored.returncode == 0 else None
 
     def _git(self) -> Objects:
         """The repository; call it while the guard is held."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import git
+from conftest import git, gone, wait_for
 from vault_helpers import index_file, keep_text, python
 
 from avm import AVM
@@ -22,6 +22,7 @@ from avm.api.checks import CHECKS, Finding
 from avm.base.errors import RepositoryError
 from avm.overlay import shadowed
 from avm.vault import housekeeping
+from avm.vault.condition import is_running
 from avm.vault.locks import try_lock
 from avm.vault.rescue import set_aside
 
@@ -267,6 +268,17 @@ def test_what_a_living_process_holds_is_left_alone(avm: AVM) -> None:
     finally:
         mutex.release()
     assert temp.exists() and young.exists() and (vault.git_dir / "index.lock").exists()
+
+
+def test_a_killed_process_that_nobody_reaped_runs_no_more(avm: AVM) -> None:
+    killed = subprocess.Popen(["sleep", "60"])
+    try:
+        assert is_running(str(killed.pid))
+        killed.kill()
+        wait_for(lambda: gone(killed.pid), "its end")
+        assert not is_running(str(killed.pid))
+    finally:
+        killed.wait()
 
 
 def test_an_old_lock_of_git_s_is_never_removed(avm: AVM) -> None:

@@ -346,6 +346,25 @@ def test_a_text_that_is_kept_again_begins_its_days_again(vault: Vault) -> None:
     assert has(vault, blob)
 
 
+def test_the_list_of_kept_texts_forgets_what_git_has_pruned(vault: Vault) -> None:
+    old = draft(vault, "old, and still in a commit\n")
+    git(vault.root, "add", private("draft.md"))
+    git(vault.root, "commit", "-qm", "By hand")
+    draft(vault, "pruned\n")
+    Housekeeper(vault).tidy()
+    age(vault, 100)
+    young = draft(vault, "young\n")
+    for _ in range(2):  # the ref that held it goes after it was looked for
+        assert Housekeeper(vault).tidy() is None
+        git(vault.root, "gc", "--quiet", "--prune=now")
+    assert Housekeeper(vault).tidy() is None
+    assert [text.blob for text in kept(vault)] == [old, young]
+    with (vault.own_state / "kept.jsonl").open("a") as log:
+        log.write("{cut sho")
+    later = draft(vault, "later\n")
+    assert [text.blob for text in kept(vault)] == [old, young, later]
+
+
 def test_each_worktree_s_kept_texts_are_held(vault: Vault, tmp_path: Path) -> None:
     git(vault.root, "worktree", "add", "-q", "-b", "side", str(tmp_path / "w"))
     linked = open_vault(tmp_path / "w")

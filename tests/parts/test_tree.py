@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import git
+from vault_helpers import commit
 
 from avm import AVM
+from avm.api import store
 from avm.base.errors import AVMError
 from avm.overlay.tree import Tree
+from avm.vault.authors import Authors
 
 NOTES = {
     "memory/private/akashi/a.md": "akashi's",
@@ -234,3 +238,70 @@ def test_the_names_in_a_folder_are_put_on_disk(
     owner.fsync_folder("/memory/private/newcomer")  # looks real, and is not yet
     assert error_of(owner.fsync_folder, "/.git") == errno.ENOENT
     assert len(synced) == 1
+
+
+# Who wrote
+
+
+def renamed(tree: Tree, path: str) -> None:
+    tree.rename(path, "/memory/shared/market/renamed.md")
+
+
+def removed(tree: Tree, path: str) -> None:
+    tree.unlink(path)
+
+
+def rewritten(tree: Tree, path: str) -> None:
+    tree.open(path, os.O_WRONLY | os.O_TRUNC).release()
+
+
+def appended(tree: Tree, path: str) -> None:
+    handle = tree.open(path, os.O_WRONLY | os.O_APPEND)
+    handle.write(b"more", 0)
+    handle.release()
+
+
+def tagged(tree: Tree, path: str) -> None:
+    handle = tree.open(f"{path}:tags", os.O_WRONLY)
+    handle.write(b"tag", 0)
+    handle.release()
+
+
+@pytest.mark.parametrize("act", [renamed, removed, rewritten, appended, tagged])
+def test_text_is_its_writer_s_before_the_mount_hears_of_the_close(
+    avm: AVM, akashi: Tree, act: Callable[[Tree, str], None]
+) -> None:
+    """A commit that read the file just before it was written to has settled the note."""
+    path = "/memory/shared/market/new.md"
+    handle = akashi.create(path, 0o644, os.O_WRONLY | os.O_CREAT)
+    handle.write(b"text", 0)
+    journal = Authors(avm.store.vault)
+    journal.settle([path[1:]], journal.size())
+    act(akashi, path)
+    handle.release()
+    commit(avm.store.vault, people=True)
+    names = (path[1:], "memory/shared/market/renamed.md")
+    authors = git(avm.store.vault.root, "log", "--format=%an", "--", *names)
+    assert set(authors.splitlines()) == {"akashi"}
+
+
+# What is kept in mind
+
+
+def test_only_so_many_ends_of_memories_are_kept_in_mind(
+    avm: AVM, owner: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_MOST_ENDINGS", 10)
+    monkeypatch.setattr("avm.index.plan.is_racy", lambda stamp, checked_ns: False)
+    names = [f"/memory/shared/market/{number}.md" for number in range(35)]
+    for number, name in enumerate(names):
+        text = "---\nexpires: 2020-01-01\n---\ngone\n" if number % 2 else "there\n"
+        avm.store.vault.path(name[1:]).write_text(text)
+    for _ in range(2):
+        listed = {entry.name for entry in owner.list("/memory/shared/market")}
+        assert listed == {f"{number}.md" for number in range(0, 35, 2)} | {"m.md"}
+        assert 0 < len(avm.store._endings) <= 10
+    assert owner.attributes(names[0]).st_size == 6
+    assert names[0][1:] in avm.store._endings
+    owner.unlink(names[0])
+    assert names[0][1:] not in avm.store._endings
