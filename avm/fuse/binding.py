@@ -14,7 +14,7 @@ import errno
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -22,6 +22,7 @@ from avm.base import log
 from avm.base.errors import MountError
 from avm.fuse.fast import Fast, StatLayout, is_known
 from avm.fuse.hints import no_libfuse
+from avm.fuse.loop import Loop, is_possible
 from avm.fuse.operations import Operations, answer_errno
 from avm.fuse.platform import options_for
 from avm.overlay.root import Owner
@@ -72,7 +73,11 @@ class Binding:
         _share_one_heap()
         if options.get("allow_other"):
             operations.caller = lambda: Owner(*self.module.fuse_get_context()[:2])
-        operations.watch = lambda: _session_end(self.module)
+        loop = None
+        if fast and self.name == "fusepy" and is_known() and is_possible():
+            loop = Loop(self.module._libfuse)
+        aside = loop.step_aside if loop else lambda: None
+        operations.watch = lambda: (_session_end(self.module), aside)
         failures: list[BaseException] = []
         mixin = _Fusepy if self.name == "fusepy" else _Mfusepy
         bases: tuple[type, ...] = (mixin, self.module.FUSE)
@@ -95,7 +100,8 @@ class Binding:
         try:
             # libfuse's own way into the background forks after our threads have started: they
             # would be gone. avm.fuse.background starts a new program instead.
-            fuse(mixin.adapt(operations), mountpoint, foreground=True, **arguments)
+            with _served_by(self.module, loop):
+                fuse(mixin.adapt(operations), mountpoint, foreground=True, **arguments)
         except RuntimeError as error:
             if not (error.args and isinstance(error.args[0], int)):
                 raise
@@ -142,6 +148,30 @@ def _load_mfusepy() -> Binding:
 def _major(module: Any) -> int:
     version = int(module._libfuse.fuse_version())
     return version // 10 if version < 100 else version // 100
+
+
+@contextlib.contextmanager
+def _served_by(module: Any, loop: Loop | None) -> Iterator[None]:
+    """Have the binding call the loop where it would call libfuse's own."""
+    library = module._libfuse if loop else None
+    if loop:
+        module._libfuse = _WithLoop(library, loop)
+    try:
+        yield
+    finally:
+        if loop:
+            module._libfuse = library
+
+
+class _WithLoop:
+    """libfuse, but for its main function."""
+
+    def __init__(self, library: Any, loop: Loop) -> None:
+        self._library = library
+        self.fuse_main_real = loop.main
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._library, name)
 
 
 def _session_end(module: Any) -> Callable[[], bool]:

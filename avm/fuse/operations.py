@@ -121,12 +121,16 @@ class Operations:
         self._closed = False
         #: Who asks, where others than this process's user may: whose new files are.
         self.caller: Callable[[], Owner | None] = lambda: None
-        #: Made when the mount is there: what says whether it is to end.
-        self.watch: Callable[[], Callable[[], bool]] = lambda: lambda: False
+        #: Asked when the mount is there: what says whether it is to end, and what is to be called
+        #: before a wait, so that other requests are answered meanwhile.
+        self.watch: Callable[[], tuple[Callable[[], bool], Callable[[], None]]] = lambda: (
+            lambda: False,
+            lambda: None,
+        )
 
     def init(self, path: str) -> None:
         """The mount is there."""
-        self._tree.begun(self.watch())
+        self._tree.begun(*self.watch())
         self._ready()
 
     def destroy(self, path: str) -> None:

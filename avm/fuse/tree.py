@@ -90,8 +90,9 @@ class Tree(Protocol):
         """The room on the disk."""
         ...
 
-    def begun(self, ended: Callable[[], bool], /) -> None:
-        """The mount is there. `ended` says whether it is to end: it waits for every call."""
+    def begun(self, ended: Callable[[], bool], aside: Callable[[], None], /) -> None:
+        """The mount is there. `ended` says whether it is to end: it waits for every call. Who waits
+        for something calls `aside` before, so that other calls are answered meanwhile."""
         ...
 
     def close(self) -> None:

@@ -31,6 +31,8 @@ _LOOKUP_SECONDS = 0.02
 _GUESS = 4096
 #: Answers that are computed side by side; more would take the processor from each other.
 _COMPUTING = 4
+#: As long as most answers take: for less nobody is asked to step in.
+_SOON_SECONDS = 0.002
 #: How often whoever waits for an answer looks whether the mount is to end.
 _GLANCE_SECONDS = 0.1
 
@@ -76,6 +78,8 @@ class Answers:
         self._guard = threading.Lock()
         #: Whether nobody will be told an answer any more.
         self.ended: Callable[[], bool] = lambda: False
+        #: Called before a wait: other calls of the mount's are to be answered meanwhile.
+        self.aside: Callable[[], None] = lambda: None
 
     def close(self) -> None:
         """End; what is computed is not waited for."""
@@ -103,10 +107,11 @@ class Answers:
         mine, running = self._begun(asked, on)
         if not mine:
             return len(self.get(asked, on).data)
-        try:
-            return len(running.future.result(_LOOKUP_SECONDS).data)
-        except TimeoutError:
-            return self._sizes.get(_key(asked, on), _GUESS)
+        if not wait((running.future,), _SOON_SECONDS).done:
+            self.aside()
+            if not wait((running.future,), _LOOKUP_SECONDS).done:
+                return self._sizes.get(_key(asked, on), _GUESS)
+        return len(running.future.result().data)
 
     def _memo(self, asked: Asked, on: str) -> Answer | None:
         """What was computed a moment ago, if it still holds."""
@@ -133,6 +138,9 @@ class Answers:
 
     def _wait_for(self, running: _Running) -> None:
         """Wait until it has ended. Raises OSError if the mount ends before."""
+        if wait((running.future,), _SOON_SECONDS).done:
+            return
+        self.aside()
         while not wait((running.future,), _GLANCE_SECONDS).done:
             if self.ended():
                 raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))

@@ -53,9 +53,10 @@ class Tree:
         """Have a keeper do the work. Call once the process that stays is running."""
         self._view.store.attach(self.held)
 
-    def begun(self, ended: Callable[[], bool]) -> None:
-        """It is mounted; an answer that is computed when `ended` says so is not waited for."""
-        self._answers.ended = ended
+    def begun(self, ended: Callable[[], bool], aside: Callable[[], None]) -> None:
+        """It is mounted; an answer that is computed when `ended` says so is not waited for, and
+        `aside` is called before a wait."""
+        self._answers.ended, self._answers.aside = ended, aside
 
     def close(self) -> None:
         """Let go of the root and of unlinked files that were still open."""

@@ -424,10 +424,18 @@ def test_only_where_every_value_fits_is_a_stat_packed() -> None:
     assert is_known("linux") == (sys.maxsize > 2**32) and not is_known("darwin")
 
 
+class Declared:
+    """A library in which every function can be declared."""
+
+    def __getattr__(self, name: str) -> Any:
+        return SimpleNamespace()
+
+
 class FakeModule:
     """A binding whose FUSE class only notes how it was called."""
 
     c_stat = Stat
+    _libfuse = Declared()
 
     def __init__(self, outcome: BaseException | None = None) -> None:
         self.calls: list[Any] = []
@@ -510,10 +518,11 @@ class FakeLibrary:
 def test_a_tree_is_told_what_says_that_the_mount_ends() -> None:
     library = FakeLibrary()
     operations, tree = adapt()
-    operations.watch = lambda: binding._session_end(SimpleNamespace(_libfuse=library))
+    module = SimpleNamespace(_libfuse=library)
+    operations.watch = lambda: (binding._session_end(module), sys.stdout.flush)
     operations.init("/")
-    ((name, ended),) = tree.calls
-    assert (name, ended()) == ("begun", False)
+    ((name, ended, aside),) = tree.calls
+    assert (name, ended(), aside) == ("begun", False, sys.stdout.flush)
     library.exited = 1
     assert ended()
     del library.fuse_session_exited

@@ -320,3 +320,20 @@ def test_a_native_thread_keeps_its_python_state(served: Site) -> None:
         thread.join()
     states, natives = map(int, (served.mount / ":threads").read_text().split())
     assert 1 <= states <= natives + 1
+
+
+def test_one_slow_answer_keeps_nobody_waiting(served: Site) -> None:
+    """Elsewhere: the kernel itself holds the folder of a name that it looks up."""
+    (served.vault / "other").mkdir(exist_ok=True)
+    (served.vault / "other" / "a.md").write_text("a\n")
+    (served.mount / "other" / "a.md").read_bytes()
+    slow = threading.Thread(target=lambda: os.stat(served.mount / ":slow"))
+    slow.start()
+    reads, longest = 0, 0.0
+    while slow.is_alive():
+        start = time.monotonic()
+        assert (served.mount / "other" / "a.md").read_bytes() == b"a\n"
+        longest = max(longest, time.monotonic() - start)
+        reads += 1
+    assert reads > 20
+    assert longest < 0.5

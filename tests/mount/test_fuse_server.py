@@ -105,6 +105,9 @@ class Passthrough:
                 return file.read().upper()
         if path == "/:threads":
             return f"{self._states:04} {len(self._threads):04}\n".encode()
+        if path == "/:slow":
+            time.sleep(1.0)
+            return b"at last\n"
         if path == "/:bug":
             raise ValueError("a bug")
         if path == "/:bare":
@@ -190,7 +193,7 @@ class Passthrough:
     def statvfs(self) -> os.statvfs_result:
         return os.fstatvfs(self._root)
 
-    def begun(self, ended: Callable[[], bool]) -> None:
+    def begun(self, ended: Callable[[], bool], aside: Callable[[], None]) -> None:
         self.ended = ended
 
     def close(self) -> None:
