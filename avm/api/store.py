@@ -103,6 +103,13 @@ class Store:
         return Authors(self.vault)
 
     @lazy
+    def _committing(self) -> str:
+        """The lock that a committer holds for a round."""
+        from avm.vault import recovery
+
+        return str(recovery.mutex(self.vault))
+
+    @lazy
     def index(self) -> Index:
         """The index."""
         from avm.index.index import Index
@@ -251,10 +258,8 @@ class Store:
     def still_noted(self, mark: Mark) -> bool:
         """Whether the note that gave `mark` is the newest of all, and no commit can settle it that
         has not seen what was written before this call."""
-        from avm.vault import recovery
-
         # In this order: a committer that begins in between reads the file as it is now.
-        return not is_held(recovery.mutex(self.vault)) and self._authors.is_at(mark)
+        return not is_held(self._committing) and self._authors.is_at(mark)
 
     def write_new(self, rel: str, data: bytes) -> bool:
         """Create a file; False if the name is taken. Raises AccessError, UsageError."""

@@ -33,7 +33,7 @@ class Lock:
             os.close(fd)
 
 
-def is_held(path: Path) -> bool:
+def is_held(path: Path | str) -> bool:
     """Whether somebody holds the lock at `path`."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -49,7 +49,7 @@ def is_held(path: Path) -> bool:
 
 
 @contextmanager
-def locked(path: Path, *, timeout: float = 30.0) -> Iterator[None]:
+def locked(path: Path | str, *, timeout: float = 30.0) -> Iterator[None]:
     """Hold the lock at `path`, waiting up to `timeout` seconds.
 
     Raises RepositoryError that names the lock if it is kept elsewhere all that time.
@@ -63,7 +63,7 @@ def locked(path: Path, *, timeout: float = 30.0) -> Iterator[None]:
         lock.release()
 
 
-def try_lock(path: Path) -> Lock | None:
+def try_lock(path: Path | str) -> Lock | None:
     """Take the lock at `path` if it is free; the caller releases it. None if it is held."""
     while True:
         fd = _open(path)
@@ -80,16 +80,16 @@ def try_lock(path: Path) -> Lock | None:
         os.close(fd)  # removed between the two: whoever comes next locks another file
 
 
-def _open(path: Path) -> int:
+def _open(path: Path | str) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
         return os.open(path, flags, 0o644)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, flags, 0o644)
 
 
-def _wait(path: Path, timeout: float) -> Lock:
+def _wait(path: Path | str, timeout: float) -> Lock:
     deadline, pause = time.monotonic() + timeout, _SHORTEST_POLL
     while time.monotonic() < deadline:
         time.sleep(pause)
