@@ -12,6 +12,9 @@ from avm.vault.objects import Blob, Locked, Moved, Signature
 from avm.vault.objects_git import GitObjects
 
 _TREE_MODE = 0o040000
+_CACHE_BYTES = 16 * 1024 * 1024
+#: As much of a pack is mapped at a time, and as much of all packs together, in bytes.
+_WINDOW, _MAPPED = 1024 * 1024, 64 * 1024 * 1024
 #: Attributes that make git store other bytes than those on disk.
 _CONVERTING = ("filter", "working-tree-encoding", "ident")
 
@@ -20,6 +23,9 @@ def open_repository(vault: Vault) -> Any:
     """The pygit2 repository. Raises RepositoryError with the reason for what libgit2 lacks."""
     import pygit2
 
+    # A mount and a keeper live long; libgit2 would keep 256 MB of objects and map packs whole.
+    pygit2.settings.cache_max_size(_CACHE_BYTES)
+    pygit2.settings.mwindow_size, pygit2.settings.mwindow_mapped_limit = _WINDOW, _MAPPED
     try:
         return pygit2.Repository(str(vault.root))
     except pygit2.GitError as err:
