@@ -291,7 +291,13 @@ def test_it_ends_when_nobody_asks(vault: Vault) -> None:
 
 
 def test_it_ends_with_its_vault(vault: Vault, tmp_path: Path) -> None:
-    for leave in (lambda: vault.root.rename(tmp_path / "w"), lambda: shutil.rmtree(vault.root)):
+    def removed() -> bool:
+        """What the keeper writes meanwhile keeps a folder: then once more."""
+        shutil.rmtree(vault.root, ignore_errors=True)
+        return not vault.root.exists()
+
+    moves = (lambda: vault.root.rename(tmp_path / "w"), lambda: wait_for(removed, "no vault"))
+    for leave in moves:
         started = run_avm("--vault", str(vault.root), "keeper", "start", "--json")
         assert started.returncode == 0, started.stderr
         pid = int(json.loads(started.stdout)["pid"])
