@@ -102,7 +102,7 @@ def test_the_first_lookup_is_told_a_guess_and_the_next_waits(tree: Tree, slow: S
 def test_who_waits_gives_up_when_the_mount_ends(tree: Tree, slow: Slow) -> None:
     """Both who asked first and who joined; what nobody has begun is never computed."""
     ending = threading.Event()
-    tree.begun(ending.is_set)
+    tree.begun(ending.is_set, lambda: None)
     threads = reading(tree, *(f"/:recall?q{number % 6}" for number in range(12)))
     wait_for(lambda: len(slow.asked) == 4, "four computations")
     assert all(thread.is_alive() for thread in threads)
