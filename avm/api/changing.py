@@ -120,7 +120,10 @@ class Changing(Writing):
             hints = []
             if data != raw:
                 _refuse_new_tokens(raw, data)
-                self.store.replace(rel, data)
+                if rel in self.store.open_here():
+                    self.store.rewrite(rel, data)
+                else:
+                    self.store.replace(rel, data)
                 hints = self._settle_secrets(rel, data, False)
                 self.wrote(rel, "edit")
         return Remembered(paths.display(rel), tuple(hints))

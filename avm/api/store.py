@@ -72,6 +72,8 @@ class Store:
         self._wants_keeper = waiting is Waiting.MOUNT or (
             waiting is Waiting.LIBRARY and config["semantic"] != "off"
         )
+        #: What is open for writing in this process's mount.
+        self.open_here: Callable[[], Collection[str]] = tuple
         self._endings: dict[str, tuple[Stamp, float | None]] = {}
 
     @lazy
@@ -285,6 +287,22 @@ class Store:
             if target.is_dir():
                 raise ExistsError(f"{paths.display(rel)} is a folder")
             atomic.replace(target, data, fsync=self.config.fsync)
+        except OSError as err:
+            raise _cannot_write(rel, err) from None
+
+    def rewrite(self, rel: str, data: bytes) -> None:
+        """Write a whole file into the one that is there, which others have open; call it while
+        `changing`, which keeps what a kill in between would leave in pieces. Raises UsageError.
+        """
+        try:
+            fd = os.open(self._place(rel), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open(fd, "wb", buffering=0) as file:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.write(rest) :]
+                file.truncate()
+                if self.config.fsync:
+                    os.fsync(fd)
         except OSError as err:
             raise _cannot_write(rel, err) from None
 

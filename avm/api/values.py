@@ -57,7 +57,7 @@ def share(value: object, what: str) -> float:
     """A number from 0.0 to 1.0."""
     try:
         number = float(value) if not isinstance(value, bool) else -1.0  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1.0
     if not 0.0 <= number <= 1.0:
         raise UsageError(f"{what} {value!r}: give a number from 0.0 to 1.0")
@@ -74,7 +74,8 @@ def tags(value: str | Iterable[str] | None) -> list[str]:
     found = []
     for item in items:
         name = item.strip().lstrip("#") if isinstance(item, str) else ""
-        if not name or any(c.isspace() or c in ",[]{}\"'" for c in name):
+        strange = any(c.isspace() or c in ",[]{}\"'" for c in name)
+        if not name or strange or not paths.is_utf8(name):
             raise UsageError(f"tag {item!r}: a tag is one word, such as trading or risk/fx")
         found.append(name)
     return list(dict.fromkeys(found))
@@ -145,6 +146,6 @@ def whole(value: object, what: str, least: int) -> int:
         number = int(str(value))
     except ValueError:
         number = least - 1
-    if number < least:
+    if not least <= number < 2**63:
         raise UsageError(f"{what} {value!r}: give a whole number of {least} or more")
     return number

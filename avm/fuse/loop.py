@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import queue
 import signal
 import threading
 from collections.abc import Iterator
@@ -49,8 +50,10 @@ class Loop:
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._ended = False
-        #: Set when somebody must look: at the end, and at the first request after a pause.
-        self._look = threading.Event()
+        #: Something is put in when the main thread must look: at the end, and at the first request
+        #: after a pause. A handler of signals may put, whatever it has interrupted.
+        self._look: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._failed = False
         self._asleep = True
         self._served = 0
         self._answering: threading.Thread | None = None
@@ -68,8 +71,9 @@ class Loop:
                 self._channel = self._library.fuse_session_next_chan(self._session, None)
                 self._serve()
             finally:
+                self._end()
                 self._library.fuse_teardown(fuse, mountpoint)
-        return 0
+        return 1 if self._failed else 0
 
     def step_aside(self) -> None:
         """Before a wait: let another thread read on, if the caller's leads."""
@@ -83,19 +87,18 @@ class Loop:
             self._begin_thread()
         while not self._is_over():
             self._asleep = True
-            self._look.wait()
-            self._look.clear()
+            if self._answering is None:  # else a request began before it could know
+                self._look.get()
             self._asleep = False
             self._watch()
-        self._end()
 
     def _watch(self) -> None:
         """While there are requests: pass by who takes too long for one."""
         quiet = 0
         while quiet < _QUIET_MOMENTS and not self._is_over():
             served, leader = self._served, self._leader
-            if self._look.wait(_MOMENT):
-                self._look.clear()
+            with contextlib.suppress(queue.Empty):
+                self._look.get(timeout=_MOMENT)
             quiet = quiet + 1 if self._served == served else 0
             if quiet and leader is not None and leader is self._leader is self._answering:
                 self._pass_by(leader)
@@ -109,7 +112,8 @@ class Loop:
         with self._turn:
             self._ended = True
             self._turn.notify_all()
-        self._library.fuse_session_exit(self._session)
+        if self._session:
+            self._library.fuse_session_exit(self._session)
         for thread in self._threads:
             while thread.is_alive():
                 with contextlib.suppress(ProcessLookupError):
@@ -122,9 +126,10 @@ class Loop:
 
         def end(number: int, frame: FrameType | None) -> None:
             self._ended = True
-            self._look.set()
+            self._look.put(None)
 
-        before = {number: signal.signal(number, end) for number in _END_SIGNALS}
+        heard = [n for n in _END_SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, end) for number in heard}
         before[_NUDGE] = signal.signal(_NUDGE, lambda number, frame: None)
         try:
             yield
@@ -154,7 +159,7 @@ class Loop:
         buffer = ctypes.create_string_buffer(size)
         while self._lead():
             self._read_on(buffer, size)
-        self._look.set()
+        self._look.put(None)
 
     def _lead(self) -> bool:
         """Wait until it is this thread's turn; False at the end."""
@@ -176,12 +181,13 @@ class Loop:
             length = library.fuse_chan_recv(ctypes.byref(channel), buffer, size)
             if length <= 0 or library.fuse_session_exited(session):
                 if length != -errno.EINTR or library.fuse_session_exited(session):
+                    self._failed = length < 0 and length != -errno.EINTR
                     self._ended = True
                     return
                 continue
             self._answering = me
             if self._asleep:
-                self._look.set()
+                self._look.put(None)
             library.fuse_session_process(session, buffer, length, channel)
             if self._answering is me:
                 self._answering = None

@@ -40,8 +40,8 @@ def serve(
     the mount anything, its folder's attributes included: nothing is answered before it returns. If
     it raises, the mount ends and the error comes out here. `options` go over the standard ones
     (False takes one away); without `fast` every call takes the binding's own way. The tree is
-    closed in the end in every case. SIGINT, SIGTERM and SIGHUP must have their default handlers:
-    libfuse then unmounts and ends in good order.
+    closed in the end in every case. SIGINT, SIGTERM and SIGHUP end the mount in good order; without
+    `fast` they must have their default handlers, which libfuse puts its own in place of.
 
     Raises MountError: no libfuse, an unfit mount point, or the words of libfuse with a hint.
     """

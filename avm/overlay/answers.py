@@ -20,7 +20,8 @@ from typing import NamedTuple, TypeVar
 from avm.api import View
 from avm.overlay.names import Answer, Asked
 from avm.overlay.virtual import answer, check_exists
-from avm.vault import history
+from avm.vault import files, history
+from avm.vault.files import Stamp
 
 #: A `cat` is a lookup, a getattr, an open: all within this. Longer would keep an answer that was
 #: ranked before the model was ready.
@@ -44,11 +45,13 @@ class _State(NamedTuple):
     generation: int
     head: str | None
     refusals: int
+    #: Of the file that a node is on: git may ignore it, and then the index does not know it.
+    file: Stamp | None
 
     def holds(self, now: _State) -> bool:
         """Whether what was begun in this state is as new as what is begun in the state `now`."""
         counts = self.generation >= now.generation and self.refusals >= now.refusals
-        return counts and self.head == now.head
+        return counts and (self.head, self.file) == (now.head, now.file)
 
 
 class _Running:
@@ -91,7 +94,7 @@ class Answers:
         memo = self._memo(asked, on)
         while memo is None:
             mine, running = self._begun(asked, on)
-            if mine or self._is_fresh(running):
+            if mine or self._is_fresh(running, asked, on):
                 self._wait_for(running)
                 return running.future.result()
         return memo
@@ -119,20 +122,21 @@ class Answers:
             memo = self._memos.get(_key(asked, on))
         if memo is None or time.monotonic() >= memo.until:
             return None
-        if memo.state != self._state() or (memo.ends and self._view.store.now() >= memo.ends):
-            return None
-        return memo.answer
+        ended = memo.ends is not None and self._view.store.now() >= memo.ends
+        return None if ended or memo.state != self._state(asked, on) else memo.answer
 
-    def _state(self) -> _State:
+    def _state(self, asked: Asked, on: str) -> _State:
         """What all answers depend on, as it is now."""
         store = self._view.store
         store.refresh()
-        head = history.head(store.vault)
-        return _State(store.index.generation(), head, self._view.refusal_count)
+        head, file = history.head(store.vault), None
+        if asked.node.place == "file" and (status := files.regular_file(store.vault, on)):
+            file = Stamp.of(status)
+        return _State(store.index.generation(), head, self._view.refusal_count, file)
 
-    def _is_fresh(self, running: _Running) -> bool:
+    def _is_fresh(self, running: _Running, asked: Asked, on: str) -> bool:
         """Whether what another asked for is as new as now, once it has ended."""
-        now = self._state()
+        now = self._state(asked, on)
         self._wait_for(running)
         return running.state is not None and running.state.holds(now)
 
@@ -152,12 +156,18 @@ class Answers:
             if running := self._running.get(key):
                 return False, running
             running = self._running[key] = _Running()
-        self._workers.do(partial(self._compute, running, key, asked, on))
+        try:
+            self._workers.do(partial(self._compute, running, key, asked, on))
+        except BaseException as error:
+            with self._guard:
+                self._running.pop(key, None)
+            running.future.set_exception(error)
+            raise
         return True, running
 
     def _compute(self, running: _Running, key: _Key, asked: Asked, on: str) -> None:
         try:
-            running.state = self._state()
+            running.state = self._state(asked, on)
             ends = self._view.store.index.next_end(self._view.store.now())
             found = answer(self._view, asked, on)
             if found.read_whole is not None:
@@ -197,8 +207,8 @@ class _Workers:
         """Have it done by one of them."""
         with self._guard:
             if not self._idle.acquire(blocking=False) and self._threads < _COMPUTING:
-                self._threads += 1
                 threading.Thread(target=self._work, name="avm-answer", daemon=True).start()
+                self._threads += 1
         self._tasks.put(task)
 
     def close(self) -> None:

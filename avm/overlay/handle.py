@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -93,7 +94,10 @@ class RealHandle:
 
 
 class Writer(Protocol):
-    """Who is told of what is done to a file that is open for writing."""
+    """Who is told of what is done to a file that is open for writing. `writing` is held while it is
+    done."""
+
+    writing: threading.RLock
 
     def wrote(self) -> None:
         """The file was written to for the first time, or cut."""
@@ -119,24 +123,24 @@ class WritingHandle(RealHandle):
 
     def write(self, data: bytes | memoryview, offset: int) -> int:
         """Write all of `data`. The path is marked at the first write, not at close."""
-        if not self._dirty:
-            self._dirty = True
-            self._writer.wrote()
-        view, done = memoryview(data), 0
-        while done < len(view):
-            # Linux appends whatever the offset under O_APPEND; macOS needs a plain write.
-            rest = view[done:]
-            done += (
-                os.write(self.fd, rest) if self._append else os.pwrite(self.fd, rest, offset + done)
-            )
-        return done
+        with self._writer.writing:
+            if not self._dirty:
+                self._dirty = True
+                self._writer.wrote()
+            view, done = memoryview(data), 0
+            while done < len(view):
+                # Linux appends whatever the offset under O_APPEND; macOS needs a plain write.
+                rest, at = view[done:], offset + done
+                done += os.write(self.fd, rest) if self._append else os.pwrite(self.fd, rest, at)
+            return done
 
     def truncate(self, size: int) -> None:
         """Cut or extend to `size` bytes."""
-        self._writer.shrinking(size)
-        os.ftruncate(self.fd, size)
-        self._dirty = True
-        self._writer.wrote()
+        with self._writer.writing:
+            self._writer.shrinking(size)
+            os.ftruncate(self.fd, size)
+            self._dirty = True
+            self._writer.wrote()
 
     def release(self) -> None:
         """Close."""

@@ -44,6 +44,7 @@ class Tree:
         self._hidden = HiddenFiles(self._vault.git_state / "hidden")
         self._born_ns = time.time_ns()
         self._writers = Writers(view, self._root.lstat, self._hidden.closing)
+        view.store.open_here = self._writers.held
 
     def held(self) -> set[str]:
         """The rels that are open for writing: the committer waits for their last close."""
@@ -140,17 +141,19 @@ class Tree:
         self._check_visible(rel)
         status = self._root.lstat(rel)
         self._check_shown(rel, status)
-        if flags & _WRITING:
-            self._check_writable(rel)
-        if flags & os.O_TRUNC:
-            with self._changing(rel):
-                fd = self._root.open(rel, flags)
-                self._writers.wrote(rel, "edit")
-        else:
-            if flags & _WRITING:
+        if not flags & _WRITING:
+            return self._handle(rel, self._root.open(rel, flags), flags)
+        self._check_writable(rel)
+        with self._writers.entering(rel):
+            if not flags & os.O_TRUNC:
                 self._writers.close_version(rel)
-            fd = self._root.open(rel, flags)
-        return self._handle(rel, fd, flags)
+                return self._handle(rel, self._root.open(rel, flags), flags)
+            with contextlib.ExitStack() as stack:
+                with self._changing(rel):
+                    fd = self._root.open(rel, flags)
+                    stack.enter_context(_closed_if_raised(fd))
+                    self._writers.wrote(rel, "edit")
+                return self._handle(rel, fd, flags)
 
     def _open_special(self, rel: str, flags: int) -> Handle | None:
         """Open what is no file of the vault's, None if `rel` is one."""
@@ -178,11 +181,18 @@ class Tree:
     def create(self, path: str, mode: int, flags: int, owner: Owner | None = None) -> Handle:
         """Create and open a file; `flags` hold O_CREAT, and O_EXCL where the caller said so."""
         rel = path[1:]
-        if self._make_way(rel):
-            # It came since the kernel looked; what O_TRUNC takes from it is kept first.
-            return self.open(path, flags)
-        fd = self._root.create(rel, flags, mode, owner)
-        return self._handle(rel, fd, flags, self._writers.wrote(rel, "remember"))
+        if not self._make_way(rel):
+            try:
+                fd = self._root.create(rel, flags | os.O_EXCL, mode, owner)
+            except FileExistsError:
+                if flags & os.O_EXCL:
+                    raise
+            else:
+                with _closed_if_raised(fd):
+                    noted = self._writers.wrote(rel, "remember")
+                    return self._handle(rel, fd, flags, noted)
+        # It came since the kernel looked; what O_TRUNC takes from it is kept first.
+        return self.open(path, flags)
 
     def truncate(self, path: str, size: int) -> None:
         """Cut or extend a file that need not be open."""
@@ -195,7 +205,7 @@ class Tree:
             self.open(path, os.O_WRONLY).truncate(size)
             return
         self._existing_to_change(rel)
-        with self._changing(rel):
+        with self._writers.entering(rel), self._changing(rel):
             self._root.truncate(rel, size)
             self._writers.wrote(rel, "edit")
 
@@ -203,6 +213,8 @@ class Tree:
         """Make a special file."""
         self._make_way(path[1:])
         self._root.mknod(path[1:], mode, device, owner)
+        if stat.S_ISREG(mode):
+            self._writers.wrote(path[1:], "remember")
 
     def unlink(self, path: str) -> None:
         """Remove a file."""
@@ -234,6 +246,7 @@ class Tree:
             self._existing_to_change(source)
             with self._changing(source, leaving=True):
                 self._hidden.hide(self._root, source, target)
+                self._writers.moved(source, target)
                 self._writers.wrote(source, "forget")
             return
         if is_hidden_file(source):
@@ -271,9 +284,15 @@ class Tree:
     # Attributes
 
     def chmod(self, path: str, mode: int) -> None:
-        """Set permission bits."""
-        self._root.chmod(self._place_to_change(path[1:]), mode)
-        self._writers.wrote(path[1:], "edit")
+        """Set permission bits. The one that git keeps is an edit, as text that is written is."""
+        rel = path[1:]
+        place = self._place_to_change(rel)
+        kept = (self._root.lstat(place).st_mode ^ mode) & stat.S_IXUSR
+        if kept and not is_hidden_file(rel):
+            self._writers.close_version(rel)
+        self._root.chmod(place, mode)
+        if kept:
+            self._writers.wrote(rel, "edit")
 
     def chown(self, path: str, uid: int, gid: int) -> None:
         """Set owner and group, -1 leaves one as it is."""
@@ -417,6 +436,15 @@ class Tree:
         return Attributes.virtual(inode=inode, mode=mode, size=size, time_ns=self._born_ns)
 
 
+@contextlib.contextmanager
+def _closed_if_raised(fd: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        os.close(fd)
+        raise
+
+
 class _Taker:
     """Who does what is written to the node `node` at `rel`, which is on the file `on`; `:status`
     says why it could not be done."""
@@ -433,7 +461,8 @@ class _Taker:
         assert self._node.write is not None
         self._writers.note_again(self._on)
         try:
-            self._node.write(self._view, self._on, data, added)
+            with self._writers.alone(self._on):
+                self._node.write(self._view, self._on, data, added)
         except AVMError as error:
             self._view.refused(self._rel, str(error))
             raise

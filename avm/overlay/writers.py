@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from avm.api import View
@@ -37,6 +39,10 @@ class Writers:
         self._closing = closing
         self._open: set[_Opened] = set()
         self._guard = threading.Lock()
+        #: By rel: files that are being opened for writing, and those that a node changes just now.
+        self._entering: Counter[str] = Counter()
+        self._changing: set[str] = set()
+        self._free = threading.Condition(self._guard)
 
     def held(self) -> set[str]:
         """The rels that are open for writing."""
@@ -50,6 +56,40 @@ class Writers:
         with self._guard:
             self._open.add(opened)
         return WritingHandle(fd, self._closing, flags, opened)
+
+    @contextlib.contextmanager
+    def entering(self, rel: str) -> Iterator[None]:
+        """While the file is being opened for writing: no node changes it meanwhile, as who has it
+        open then would write to the file that it was."""
+        with self._free:
+            self._free.wait_for(lambda: rel not in self._changing)
+            self._entering[rel] += 1
+        try:
+            yield
+        finally:
+            with self._free:
+                self._entering[rel] -= 1
+                if not self._entering[rel]:
+                    del self._entering[rel]
+                self._free.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self, rel: str) -> Iterator[None]:
+        """While a node changes the file: nobody opens it here for writing, and who has it open
+        waits. Where somebody has, it stays the file that it is (Store.open_here)."""
+        with self._free:
+            self._free.wait_for(lambda: rel not in self._changing and rel not in self._entering)
+            self._changing.add(rel)
+            found = [opened for opened in self._open if opened.rel == rel]
+        try:
+            with contextlib.ExitStack() as stack:
+                for opened in found:
+                    stack.enter_context(opened.writing)
+                yield
+        finally:
+            with self._free:
+                self._changing.discard(rel)
+                self._free.notify_all()
 
     def closed(self, opened: _Opened) -> None:
         """It is open no more."""
@@ -98,12 +138,13 @@ class _Opened:
         self.noted = noted
         self._at = time.monotonic()
         self._written = False
+        #: Held while something is written.
+        self.writing = threading.RLock()
 
     def wrote(self) -> None:
         """Note who wrote; what another wrote since the file was opened is a version first."""
-        if not self._still_noted():
-            if self._has_name():
-                self._writers.close_version(self.rel)
+        if not self._still_noted() and self._has_name():
+            self._writers.close_version(self.rel)
             self.noted, self._at = self._writers.wrote(self.rel, "edit"), time.monotonic()
         self._written = True
 

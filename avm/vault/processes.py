@@ -8,6 +8,7 @@ tells.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -41,6 +42,7 @@ class GitWatch:
         self._outlasted: str | None = None  # the command that was waited for long enough
         self._others: set[str] = set()  # processes that are no git and too old to become it
         self._watched: list[str] = []  # those that are git, and those that may become it
+        self._guard = threading.Lock()
         self._listed_at = -_LISTED_SECONDS
         self._newest = 0  # the process that was begun last when they were looked at
 
@@ -63,7 +65,10 @@ class GitWatch:
             time.sleep(_POLL_SECONDS)
 
     def _find(self, commands: Collection[str]) -> str | None:
-        return self._in_proc(commands) if os.path.isdir("/proc/self") else self._from_ps(commands)
+        if not os.path.isdir("/proc/self"):
+            return self._from_ps(commands)
+        with self._guard:
+            return self._in_proc(commands)
 
     def _in_proc(self, commands: Collection[str]) -> str | None:
         newest = _newest_process()
@@ -74,7 +79,8 @@ class GitWatch:
         found = None
         for pid in looked_at:
             name, begun = _name_and_start(pid)
-            if name != b"git" and begun < oldest:
+            # One without a name has gone, or is not to be seen yet: that shows the next time.
+            if name and name != b"git" and begun < oldest:
                 self._others.add(pid)
                 continue
             self._watched.append(pid)
