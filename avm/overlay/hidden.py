@@ -1,7 +1,8 @@
 """Where libfuse's `.fuse_hidden…` files go: files that are unlinked while still open.
 
 libfuse renames such a file beside itself, which would put it into the git work tree. The overlay
-keeps it in a folder of this mount's in AVM's state, on the same file system.
+keeps it in a folder of this mount's in AVM's state; where that is on another file system, beside
+itself under a name that is never shown.
 
 libfuse means to remove it at the last close, and forgets it where the close comes while it is being
 renamed. So who has what open is counted here, and what nobody has open is removed here.
@@ -10,6 +11,7 @@ renamed. So who has what open is counted here, and what nobody has open is remov
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import threading
@@ -41,9 +43,13 @@ class HiddenFiles:
         self._open: set[int] = set()
         #: Where files are hidden, by device and inode.
         self._hidden: dict[_File, list[Path]] = {}
+        #: Those that could not be moved here, by name.
+        self._beside: dict[str, Path] = {}
 
     def place(self, rel: str) -> Path:
         """Where the hidden file `rel` is on disk; makes the folder. Raises OSError."""
+        if beside := self._beside.get(paths.name_of(rel)):
+            return beside
         self._folder.mkdir(parents=True, exist_ok=True)
         return self._folder / paths.name_of(rel)
 
@@ -66,20 +72,33 @@ class HiddenFiles:
     def hide(self, root: Root, source: str, rel: str) -> None:
         """Move the file at `source` in `root` to the hidden name `rel`; what nobody has open any
         more is removed. Raises OSError."""
-        place = self.place(rel)
         with self._guard:
             file = _file(root.lstat(source))
             # Before the look at what is open: who closes from here on waits, and sees it.
             places = self._hidden.setdefault(file, [])
             try:
                 if self._is_open(file):
-                    root.rename(source, str(place))
-                    places.append(place)
+                    places.append(self._moved(root, source, rel))
                 else:
                     root.unlink(source)
             finally:
                 if not places:
                     del self._hidden[file]
+
+    def _moved(self, root: Root, source: str, rel: str) -> Path:
+        """Move it away; beside itself, under a name that is never shown, if that is another file
+        system. Returns where it is."""
+        place = self.place(rel)
+        try:
+            root.rename(source, str(place))
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            name = f"{paths.TEMP_PREFIX}{os.getpid()}-{paths.name_of(rel)}"
+            beside = f"{paths.parent(source)}/{name}".lstrip("/")
+            root.rename(source, beside)
+            place = self._beside[paths.name_of(rel)] = root.path / beside
+        return place
 
     def _is_open(self, file: _File) -> bool:
         return any(_file(os.fstat(fd)) == file for fd in tuple(self._open))
@@ -87,6 +106,8 @@ class HiddenFiles:
     def close(self) -> None:
         """Remove them all."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        for place in self._beside.values():
+            place.unlink(missing_ok=True)
 
 
 def _file(status: os.stat_result) -> _File:

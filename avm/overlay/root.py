@@ -37,6 +37,7 @@ class Root:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.path = folder
         self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._umask = _umask()
 

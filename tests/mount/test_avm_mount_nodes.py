@@ -210,7 +210,7 @@ def test_what_is_not_quite_a_node_does_not_exist(names: Mount) -> None:
 def test_a_bad_value_is_an_error_and_no_answer(names: Mount) -> None:
     for name in (
         ":search?query=x&limit=0", ":recall:x,max_tokens=many", ":recall:x,strategy=no",
-        ":list?sort=no", ":list?offset=-1",
+        ":list?sort=no", ":list?offset=-1", f":list?limit={10**20}",
     ):  # fmt: skip
         assert failing((names / name).read_bytes) == "EINVAL", name
 

@@ -30,7 +30,7 @@ from vault_helpers import (
 )
 
 from avm.base.config import Config
-from avm.vault import committer
+from avm.vault import committer, processes
 from avm.vault.authors import Authors
 from avm.vault.committer import Committer
 from avm.vault.location import Vault
@@ -529,6 +529,26 @@ def test_writers_wait_once_for_a_merge_whose_editor_is_open(vault: Vault) -> Non
         for _ in range(20):
             watch.wait(0.3)
         assert 0.3 <= time.monotonic() - began < 3
+
+
+def test_a_git_that_is_not_to_be_seen_at_once_is_seen_later(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number may be known before /proc has it."""
+    watch, look = GitWatch(vault.root), processes._name_and_start
+    assert watch.running() is None
+    put(vault, "work.txt", "mine\n")
+    git(vault.root, "add", "work.txt")
+    with in_an_editor(vault, "commit", "-q") as (person, go):
+        hidden = {str(person.pid)}
+        monkeypatch.setattr(
+            processes, "_name_and_start", lambda pid: (b"", 0.0) if pid in hidden else look(pid)
+        )
+        assert watch.running() is None
+        hidden.clear()
+        assert watch.running() == f"git commit (process {person.pid})"
+        go.touch()
+        person.wait(timeout=20)
 
 
 def test_a_commit_whose_editor_is_open_is_waited_for(
