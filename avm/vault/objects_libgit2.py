@@ -46,11 +46,10 @@ class Libgit2Objects:
         tree = self._object(commit).tree
         found = {}
         for name in names:
-            try:
-                entry = tree[name]
-            except (KeyError, UnicodeEncodeError):
+            if not is_utf8(name):
                 continue
-            if entry.type_str == "blob":
+            entry = self._entry(tree, name)
+            if entry is not None and entry.type_str == "blob":
                 found[name] = (str(entry.id), int(entry.filemode))
         return found
 
@@ -163,6 +162,24 @@ class Libgit2Objects:
         except KeyError:
             raise RepositoryError(f"git has no object {oid}") from None
 
+    def _entry(self, tree: Any, name: str) -> Any:
+        """What is at the path `name` in a tree, None for nothing.
+
+        Looked for by number: pygit2 (1.21) keeps every name by which it was asked for ever, and a
+        mount or a keeper asks for one at each write.
+        """
+        entry = None
+        for part in name.encode("utf-8", "surrogateescape").split(b"/"):
+            if entry is not None:
+                if not _is_tree(entry):
+                    return None
+                tree = self._repo[entry.id]
+            # git sorts a folder as if its name ended in a slash.
+            entry = _found(tree, part) or _found(tree, part + b"/")
+            if entry is None:
+                return None
+        return entry
+
     def _updated(self, base: Any, put: Mapping[str, Blob | None]) -> Any:
         """The id of tree `base` (None: empty) with `put` in it.
 
@@ -170,6 +187,7 @@ class Libgit2Objects:
         sweep in what the person staged.
         """
         builder = self._repo.TreeBuilder(base) if base is not None else self._repo.TreeBuilder()
+        before = self._repo[base] if base is not None else ()
         below: dict[str, dict[str, Blob | None]] = {}
         for path, blob in put.items():
             name, _, rest = path.partition("/")
@@ -177,16 +195,31 @@ class Libgit2Objects:
                 below.setdefault(name, {})[rest] = blob
             elif blob is not None:
                 builder.insert(name, *blob)
-            elif (entry := builder.get(name)) is not None and not _is_tree(entry):
+            elif (entry := self._entry(before, name)) is not None and not _is_tree(entry):
                 builder.remove(name)  # not the folder that another author put in the file's place
         for name, inner in below.items():
-            entry = builder.get(name)
-            subtree = self._updated(entry.id if _is_tree(entry) else None, inner)
+            # A file that takes the folder's place has been put in above.
+            entry = self._entry(before, name) if put.get(name) is None else None
+            folder = entry.id if entry is not None and _is_tree(entry) else None
+            subtree = self._updated(folder, inner)
             if len(self._repo[subtree]):
                 builder.insert(name, subtree, _TREE_MODE)
-            elif entry is not None and _is_tree(entry):
+            elif folder is not None:
                 builder.remove(name)
         return builder.write()
+
+
+def _found(tree: Any, key: bytes) -> Any:
+    """The entry of a tree that git sorts at `key`, None if there is none."""
+    low, high = 0, len(tree)
+    while low < high:
+        middle = (low + high) // 2
+        entry = tree[middle]
+        there = entry.raw_name + (b"/" if _is_tree(entry) else b"")
+        if there == key:
+            return entry
+        low, high = (middle + 1, high) if there < key else (low, middle)
+    return None
 
 
 def _is_tree(entry: Any) -> bool:
