@@ -12,6 +12,7 @@ through it, and no more descriptors or threads were open than in the first half,
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import statistics
@@ -67,11 +68,18 @@ def sizes(vault: Path) -> dict[str, float]:
     own = vault / ".git" / "avm"
     folders = {"git objects": vault / ".git" / "objects", "avm": own}
     files = {file.name: file for file in own.glob("state/*.jsonl")}
-    found = {
-        name: sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6
-        for name, folder in folders.items()
-    }
+    found = {name: _weight(folder) / 1e6 for name, folder in folders.items()}
     return found | {name: file.stat().st_size / 1e6 for name, file in files.items()}
+
+
+def _weight(folder: Path) -> int:
+    """The bytes of the files below; git may tidy up meanwhile."""
+    weight = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                weight += os.lstat(f"{place}/{name}").st_size
+    return weight
 
 
 def slope(points: list[tuple[int, float]]) -> float:
