@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection
 
@@ -20,11 +19,9 @@ def note(vault: Vault, rels: Collection[str]) -> None:
 
 def standing(vault: Vault) -> list[str]:
     """Those that were noted, are there and have none to this day."""
-    try:
-        lines = _journal(vault).file.read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    noted = dict.fromkeys(rel for rel in map(_path, lines) if rel)
+    noted = dict.fromkeys(
+        str(record["path"]) for record in _journal(vault).records() if "path" in record
+    )
     return [rel for rel in noted if _has_none(vault, rel)]
 
 
@@ -36,10 +33,3 @@ def _has_none(vault: Vault, rel: str) -> bool:
 
 def _journal(vault: Vault) -> Journal:
     return Journal(vault.own_state / "dropped.jsonl")
-
-
-def _path(line: bytes) -> str | None:
-    try:
-        return str(json.loads(line)["path"])
-    except (ValueError, TypeError, KeyError):
-        return None  # a line cut short by a kill

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from avm.vault.locks import locked
 
@@ -53,6 +54,18 @@ class Journal:
                 return Mark.of(os.fstat(fd))
             finally:
                 os.close(fd)
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """What was appended, oldest first, less lines that a kill cut short."""
+        try:
+            lines = self.file.read_bytes().splitlines()
+        except FileNotFoundError:
+            return
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                record = json.loads(line)
+                if isinstance(record, dict):
+                    yield record
 
     def is_at(self, mark: Mark) -> bool:
         """Whether nothing was appended or taken out since `mark`."""

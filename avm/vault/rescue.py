@@ -147,13 +147,8 @@ def moved_aside(vault: Vault) -> list[tuple[str, Path]]:
     """The files that were moved out of a new one's way and are still kept: the rel that each had,
     and where it is; oldest first."""
     folder, found = vault.own_state / "rescue", []
-    try:
-        lines = _moved(vault).file.read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    for line in lines:
-        with contextlib.suppress(ValueError, TypeError, KeyError):  # cut short by a kill
-            record = json.loads(line)
+    for record in _moved(vault).records():
+        with contextlib.suppress(KeyError, TypeError):
             place = folder / record["file"]
             if place.is_file():
                 found.append((str(record["path"]), place))
