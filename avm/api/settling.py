@@ -27,6 +27,6 @@ class Settling(Viewed):
             if match := _COPY.fullmatch(copy):
                 found.setdefault(match[1] + match[2], []).append(paths.display(copy))
         for rel in index_file.unmerged(self.store.vault):
-            if self.viewer.can_read(rel) and paths.is_below(rel, where.scope):
+            if self._sees(rel, where.scope):
                 found.setdefault(rel, []).append("in a merge: edit it, then git add it")
         return {paths.display(rel): others for rel, others in sorted(found.items())}

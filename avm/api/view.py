@@ -91,14 +91,12 @@ class View(Changing, Settling, Delta, Explaining, Comparing, Undoing):
             memories=len(index.list_memories(where)),
             expired=tuple(paths.display(row.path) for row in index.expired(where)),
             unreadable=tuple(
-                (paths.display(rel), why)
-                for rel, why in unread
-                if self.viewer.can_read(rel) and paths.is_below(rel, where.scope)
+                (paths.display(rel), why) for rel, why in unread if self._sees(rel, where.scope)
             ),
             waiting={
                 paths.display(rel): why
-                for rel, why in self._readable(report.waiting).items()
-                if paths.is_below(rel, where.scope)
+                for rel, why in report.waiting.items()
+                if self._sees(rel, where.scope)
             },
             blocked=report.blocked,
             embedded=embedded,
@@ -109,12 +107,12 @@ class View(Changing, Settling, Delta, Explaining, Comparing, Undoing):
             dropped=tuple(
                 paths.display(rel)
                 for rel in dict.fromkeys((*report.dropped, *dropped.standing(vault)))
-                if self.viewer.can_read(rel) and paths.is_below(rel, where.scope)
+                if self._sees(rel, where.scope)
             ),
             rescued=tuple(
                 (paths.display(rel), str(place))
                 for rel, place in rescue.moved_aside(vault)
-                if self.viewer.can_read(rel) and paths.is_below(rel, where.scope)
+                if self._sees(rel, where.scope)
             ),
             refused=tuple(self.refusals),
         )

@@ -71,6 +71,10 @@ class Viewed:
     def _readable(self, by_rel: dict[str, str]) -> dict[str, str]:
         return {rel: text for rel, text in by_rel.items() if self.viewer.can_read(rel)}
 
+    def _sees(self, rel: str, scope: str) -> bool:
+        """Whether what is told of `rel` is for this viewer, who asks about the folder `scope`."""
+        return self.viewer.can_read(rel) and paths.is_below(rel, scope)
+
     def _filter(self, folder: str) -> Filter:
         from avm.index.text import Filter
 
