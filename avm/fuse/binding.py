@@ -73,9 +73,8 @@ class Binding:
         _share_one_heap()
         if options.get("allow_other"):
             operations.caller = lambda: Owner(*self.module.fuse_get_context()[:2])
-        loop = None
-        if fast and self.name == "fusepy" and is_known() and is_possible():
-            loop = Loop(self.module._libfuse)
+        short = fast and self.name == "fusepy" and is_known()
+        loop = Loop(self.module._libfuse) if short and threads and is_possible() else None
         aside = loop.step_aside if loop else lambda: None
         operations.watch = lambda: (_session_end(self.module), aside)
         failures: list[BaseException] = []
@@ -85,7 +84,7 @@ class Binding:
             "failures": failures,
             "end_session": staticmethod(self.module.fuse_exit),
         }
-        if fast and self.name == "fusepy" and is_known():
+        if short:
             bases = (mixin, Fast, self.module.FUSE)
             stat_type = self.module.c_stat
             members |= {
@@ -153,14 +152,15 @@ def _major(module: Any) -> int:
 @contextlib.contextmanager
 def _served_by(module: Any, loop: Loop | None) -> Iterator[None]:
     """Have the binding call the loop where it would call libfuse's own."""
-    library = module._libfuse if loop else None
-    if loop:
-        module._libfuse = _WithLoop(library, loop)
+    if loop is None:
+        yield
+        return
+    library = module._libfuse
+    module._libfuse = _WithLoop(library, loop)
     try:
         yield
     finally:
-        if loop:
-            module._libfuse = library
+        module._libfuse = library
 
 
 class _WithLoop:

@@ -72,7 +72,7 @@ class Fast:
 
     def getattr(self, path: bytes, buffer: Any) -> int:
         """lstat."""
-        found = self.direct.attributes(path.decode("utf-8", "surrogateescape"))
+        found = self.direct.attributes(_text(path))
         ctypes.memmove(buffer, self.layout.pack(found), self.layout.size)
         return 0
 
@@ -84,12 +84,11 @@ class Fast:
 
     def open(self, path: bytes, info: Any) -> int:
         """Open what is there."""
-        return self.direct.open(path.decode("utf-8", "surrogateescape"), info.contents)
+        return self.direct.open(_text(path), info.contents)
 
     def create(self, path: bytes, mode: int, info: Any) -> int:
         """Create and open."""
-        name = path.decode("utf-8", "surrogateescape")
-        return self.direct.create(name, mode, info.contents)
+        return self.direct.create(_text(path), mode, info.contents)
 
     def read(self, path: bytes | None, buffer: Any, size: int, offset: int, info: Any) -> int:
         """Read into libfuse's own buffer."""
@@ -105,7 +104,7 @@ class Fast:
 
     def unlink(self, path: bytes) -> None:
         """Remove a name."""
-        self.direct.unlink(path.decode("utf-8", "surrogateescape"))
+        self.direct.unlink(_text(path))
 
     def readdir(self, path: bytes | None, buffer: Any, filler: Any, offset: int, info: Any) -> int:
         """List: type and inode are all that is used of a stat here."""
@@ -116,6 +115,11 @@ class Fast:
             if filler(buffer, name.encode("utf-8", "surrogateescape"), entry, 0):
                 break
         return 0
+
+
+def _text(path: bytes) -> str:
+    """A path as the tree takes it: each byte that is no UTF-8 kept."""
+    return path.decode("utf-8", "surrogateescape")
 
 
 def _memory(buffer: Any, size: int) -> memoryview:
