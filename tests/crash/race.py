@@ -156,9 +156,14 @@ class Person:
         self._git("checkout", "-q", "--", "work")
         stash = self._chance.choice([(), ("--autostash",)])
         self._do("rebase", "-q", "--force-rebase", *stash, "HEAD~2")
-        if (self._root / ".git/rebase-merge").exists():
+        begun = self._root / ".git/rebase-merge"
+        if (begun / "head-name").exists():
             # A memory that a commit of the rebase writes was edited in the middle of it.
             self._do("rebase", "--abort")
+        elif begun.exists():
+            # git looks at the tree again after its own autostash. When an agent wrote in between,
+            # it refuses, leaves what it stashed there, and --abort then fails.
+            self._do("rebase", "--quit")
 
     def _do(self, *args: str) -> str:
         done = self._git(*args, check=False)

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -156,14 +155,11 @@ def test_unmount_commits_and_leaves_an_empty_folder(akashi: Mount) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_unmounts_and_commits_within_two_seconds(
-    akashi: Mount, number: signal.Signals
-) -> None:
+def test_a_signal_unmounts_and_commits(akashi: Mount, number: signal.Signals) -> None:
     (akashi.private / "last.md").write_text("the last word\n")
-    pid, began = akashi.pid, time.monotonic()
+    pid = akashi.pid
     os.kill(pid, number)
-    wait_for(lambda: gone(pid), "the end of the server", 2)
-    assert time.monotonic() - began < 2
+    wait_for(lambda: gone(pid), "the end of the server")
     assert not akashi.mounted
     assert akashi.authors_of("private/akashi/last.md") == ["akashi"]
     assert run_avm("status").stdout.splitlines()[1] == "mounted  nowhere"
