@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -126,7 +126,7 @@ def load_mapping(text: str) -> dict[str, Any]:
 
 def render(front: Mapping[str, object], body: str) -> bytes:
     """The bytes of a new memory file; keys in the given order, None left out."""
-    lines = [f"{key}: {_yaml(value)}\n" for key, value in front.items() if value is not None]
+    lines = [f"{line(key, value)}\n" for key, value in front.items() if value is not None]
     text = ("---\n" + "".join(lines) + "---\n" if lines else "") + body
     try:
         return text.encode("utf-8", "surrogateescape")  # bytes from a pipe stay what they were
@@ -146,7 +146,8 @@ def set_key(raw: bytes, key: str, value: object | None) -> bytes:
     try:
         text = _yaml_text(raw, parts)
         before = _load(text)
-        new_text = _spliced(text, key, value, parts.newline.decode())
+        said = None if value is None else line(key, value)
+        new_text = _spliced(text, key, said, parts.newline.decode())
         result = raw[: parts.yaml_start] + new_text.encode() + raw[parts.yaml_end :]
         after = _load(_yaml_text(result, split(result)))
     except _Unreadable as reason:
@@ -163,49 +164,100 @@ def _with_new_block(raw: bytes, parts: Split, key: str, value: object | None) ->
     if value is None:
         return raw
     newline = parts.newline.decode()
-    block = f"---{newline}{key}: {_yaml(value)}{newline}---{newline}".encode()
+    block = f"---{newline}{line(key, value)}{newline}---{newline}".encode()
     result = raw[: parts.body_start] + block + raw[parts.body_start :]
     if split(result).body_start != parts.body_start + len(block):
         raise UnsureError(f"front matter left as it is: cannot add {key!r}; edit the file")
     return result
 
 
-def _spliced(text: str, key: str, value: object | None, newline: str) -> str:
-    span = _key_span(text, key)
+def entries(raw: bytes) -> dict[str, tuple[Any, str]]:
+    """The top-level keys of the front matter, in order: what each says, and its `key: value` as it
+    is written, without the newline after it.
+
+    Raises UnsureError for front matter that cannot be read, is no plain block or has a key twice.
+    """
+    parts = split(raw)
+    if not parts.has_front:
+        return {}
+    try:
+        text = _yaml_text(raw, parts)
+        said = _load(text)
+    except _Unreadable as reason:
+        raise UnsureError(f"front matter: {reason}") from None
+    spans = list(_spans(text))
+    found = {key: (said.get(key), text[start:end]) for key, start, end in spans}
+    if len(found) < len(spans) or found.keys() != said.keys():
+        raise UnsureError("front matter has a key twice")
+    return found
+
+
+def with_entries(raw: bytes, lines: Mapping[str, str | None]) -> bytes:
+    """Put the `key: value` of each key in as it is given, None: take the key out.
+
+    The caller checks what the result says. Raises UnsureError.
+    """
+    parts = split(raw)
+    newline = parts.newline.decode()
+    if not parts.has_front:
+        block = "".join(f"{said}{newline}" for said in lines.values() if said is not None)
+        whole = f"---{newline}{block}---{newline}".encode() if block else b""
+        return raw[: parts.body_start] + whole + raw[parts.body_start :]
+    try:
+        text = _yaml_text(raw, parts)
+    except _Unreadable as reason:
+        raise UnsureError(f"front matter: {reason}") from None
+    for key, said in lines.items():
+        text = _spliced(text, key, said, newline)
+    return raw[: parts.yaml_start] + text.encode() + raw[parts.yaml_end :]
+
+
+def line(key: str, value: object) -> str:
+    """`key: value` on one line, as YAML."""
+    return f"{key}: {_yaml(value)}"
+
+
+def listed(key: str, value: object) -> tuple[str, ...]:
+    """The names in the value of a key that is a list: of tags words, else `[[links]]` too."""
+    reader = _Reader({key: value}, [])
+    return reader.tags() if key == "tags" else reader.names(key)
+
+
+def _spliced(text: str, key: str, said: str | None, newline: str) -> str:
+    """The YAML `text` with `said` for its `key: value`, None: without it."""
+    span = next(((start, end) for name, start, end in _spans(text) if name == key), None)
     if span is None:
-        if value is None:
+        if said is None:
             return text
         if text.strip() and not text.endswith("\n"):
             text += newline
-        return f"{text}{key}: {_yaml(value)}{newline}"
+        return f"{text}{said}{newline}"
     start, end = span
-    if value is None:
+    if said is None:
         return text[:start] + _REST_OF_LINE.sub("", text[end:], count=1)
-    return f"{text[:start]}{key}: {_yaml(value)}{text[end:]}"
+    return f"{text[:start]}{said}{text[end:]}"
 
 
-def _key_span(text: str, key: str) -> tuple[int, int] | None:
-    """Character offsets of `key: value`, from the key to the value's last line (newline left out).
+def _spans(text: str) -> Iterator[tuple[str, int, int]]:
+    """Each key with the character offsets of `key: value`, from the key to the value's last line
+    (newline left out).
 
-    Raises UnsureError unless the mapping is in block style with the key at the start of a line.
+    Raises UnsureError unless the mapping is in block style and each key begins its line.
     """
     import yaml
 
     root = yaml.compose(text, Loader=_c_loader())
     if root is None:
-        return None
+        return
     if not isinstance(root, yaml.MappingNode) or root.flow_style:
         raise UnsureError("front matter left as it is: it is one {…} mapping; edit the file")
     for name, node in root.value:
-        if name.value != key:
-            continue
         start, end = name.start_mark.index, max(node.end_mark.index, name.end_mark.index)
         if start and text[start - 1] not in "\n":
-            break
-        return start, start + len(_without_trailing_notes(text[start:end]))
-    else:
-        return None
-    raise UnsureError(f"front matter left as it is: {key!r} does not begin its line; edit the file")
+            raise UnsureError(
+                f"front matter left as it is: {name.value!r} does not begin its line; edit the file"
+            )
+        yield name.value, start, start + len(_without_trailing_notes(text[start:end]))
 
 
 def _without_trailing_notes(value: str) -> str:
@@ -300,7 +352,7 @@ def _read_front(data: dict[str, Any], problems: list[str]) -> Front:
     return Front(
         title=reader.text("title"),
         importance=reader.importance(),
-        tags=tuple(tag.lstrip("#") for tag in reader.words("tags") if tag.strip("#")),
+        tags=reader.tags(),
         created=reader.instant("created"),
         expires=reader.instant("expires"),
         ttl=reader.duration("ttl"),
@@ -336,9 +388,10 @@ class _Reader:
         """A list of text, or one text; `[[wikilink]]` brackets are taken off."""
         return self._list(key, lambda text: [text])
 
-    def words(self, key: str) -> tuple[str, ...]:
+    def tags(self) -> tuple[str, ...]:
         """A list of text, or one text of words separated by commas or blanks."""
-        return self._list(key, lambda text: text.replace(",", " ").split())
+        words = self._list("tags", lambda text: text.replace(",", " ").split())
+        return tuple(tag.lstrip("#") for tag in words if tag.strip("#"))
 
     def _list(self, key: str, split_text: Any) -> tuple[str, ...]:
         value = self._data.get(key)

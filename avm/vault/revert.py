@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
-
-from avm.base.errors import RepositoryError
-from avm.base.paths import TEMP_PREFIX
-from avm.vault import git
+from avm.base.merging import is_binary
 from avm.vault.location import Vault
-
-#: `git merge-file` exits with the number of conflicts, beyond this with an error.
-_MOST_CONFLICTS = 127
+from avm.vault.merge_lines import merge_lines
 
 
 class EditedSince(Exception):
@@ -36,24 +28,9 @@ def reverted(
         raise EditedSince("it was edited since it was made")
     if after is None:
         raise EditedSince("another file has its name now")
-    return _merged(vault, now, after, before)
-
-
-def _merged(vault: Vault, now: bytes, base: bytes, other: bytes) -> bytes:
-    vault.git_state.mkdir(parents=True, exist_ok=True)
-    # Not `tree.`: what is called so a committer takes away.
-    with tempfile.TemporaryDirectory(prefix="merge.", dir=vault.git_state) as folder:
-        names = []
-        for name, data in (("now", now), ("base", base), ("other", other)):
-            # By this prefix doctor finds what a kill left.
-            place = Path(folder) / f"{TEMP_PREFIX}{os.getpid()}-{name}"
-            place.write_bytes(data)
-            names.append(str(place))
-        done = git.run(vault.root, ("merge-file", "-p", "--quiet", *names), check=False)
-    if done.returncode == 0:
-        return done.stdout
-    if done.returncode <= _MOST_CONFLICTS:
-        raise EditedSince("the same lines were edited since")
-    if b"binary" in done.stderr:
+    if any(map(is_binary, (now, after, before))):
         raise EditedSince("it was edited since, and is no text")
-    raise RepositoryError(f"git merge-file: {done.stderr.decode('utf-8', 'replace').strip()}")
+    merged = merge_lines(vault.git_state, after, now, before)
+    if merged is None:
+        raise EditedSince("the same lines were edited since")
+    return merged
