@@ -69,6 +69,13 @@ def _number(most: float) -> Callable[[Any], float]:
     return read
 
 
+def _text(value: Any) -> str:
+    text = str(value).strip()
+    if not text or text.startswith("-"):
+        raise UsageError("give a name or an address")
+    return text
+
+
 def _tokens(value: Any) -> int:
     try:
         number = int(str(value))
@@ -138,6 +145,11 @@ KEYS: Final = (
         "how long a memory waits at most that is written to all the time"),
     Key("commit.who", None, _choice("all", "agents", "off"),
         "whose writes are committed in the background; default: all, in an adopted vault agents"),
+    Key("sync.remote", None, _text, "the remote, by name or address, that avm sync uses; default:"
+        " the branch's own, the only one, or origin"),
+    Key("sync.every", None, _duration,
+        "how often the keeper syncs by itself; default: never"),
+    Key("sync.on_commit", False, _switch, "whether the keeper syncs after each commit"),
     Key("commit.sign", False, _switch, "sign commits, as git's own configuration says how"),
 )  # fmt: skip
 _BY_NAME = {key.name: key for key in KEYS}

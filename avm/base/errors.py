@@ -95,3 +95,9 @@ class SecretError(AVMError):
 
     exit_code = 15
     errno = errno.EACCES
+
+
+class RemoteError(AVMError):
+    """A remote repository cannot be reached, or refuses: nothing is lost, the next sync goes on."""
+
+    exit_code = 16

@@ -18,7 +18,7 @@ from avm.base.times import parse_duration, parse_instant
 #: Names the memory that a conflict copy is of.
 CONFLICT_OF = "conflict_of"
 _COPY = re.compile(r"(.+)\.conflict-[0-9a-f]{8,64}(\.[^./]+)?", re.DOTALL)
-_COPY_DIGITS = 8
+COPY_DIGITS = 8
 #: Lists of names: what either side added or took out counts.
 _SETS = ("tags", "links", "aliases", "supersedes")
 #: git takes a file for binary that has a NUL in its first 8,000 bytes.
@@ -65,7 +65,7 @@ def merge(rel: str, base: bytes | None, one: Side, other: Side, merge_text: Merg
         return Merged(winner.data, loser.data, loser.blob)
 
 
-def copy_name(rel: str, blob: str, digits: int = _COPY_DIGITS) -> str:
+def copy_name(rel: str, blob: str, digits: int = COPY_DIGITS) -> str:
     """Where the version `blob` of the file `rel` is kept beside it: `x.conflict-1a2b3c4d.md`."""
     folder, slash, name = rel.rpartition("/")
     stem, dot, ending = name.rpartition(".")
@@ -78,6 +78,25 @@ def copied_from(rel: str) -> str | None:
     """The file that a conflict copy is of by its name; None for any other file."""
     match = _COPY.fullmatch(rel)
     return match[1] + (match[2] or "") if match else None
+
+
+def marked(ours: bytes, theirs: bytes) -> bytes:
+    """Both texts in one: what they share once, what differs between git's marks."""
+    from difflib import SequenceMatcher
+
+    one, two = ours.splitlines(keepends=True), theirs.splitlines(keepends=True)
+    told: list[bytes] = []
+    for kind, a, b, c, d in SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
+        if kind == "equal":
+            told += one[a:b]
+        else:
+            told += [b"<<<<<<< in place\n", *_ended(one[a:b]), b"=======\n"]
+            told += [*_ended(two[c:d]), b">>>>>>> the other side\n"]
+    return b"".join(told)
+
+
+def _ended(lines: list[bytes]) -> list[bytes]:
+    return [line if line.endswith(b"\n") else line + b"\n" for line in lines]
 
 
 def is_binary(data: bytes) -> bool:

@@ -6,9 +6,11 @@ without the leading slash (`rel`), the form that git and the file system use. Th
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Collection
+from pathlib import Path
 
 from avm.base.errors import UsageError
 
@@ -26,6 +28,8 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
 _STEM_BYTES = 200  # leaves room for `-2.md` under the 255 bytes of ext4, APFS and NTFS
 _FIRST_WORDS = 6
+#: NAME_MAX and PATH_MAX.
+_MOST_NAME_BYTES, _MOST_PATH_BYTES = 255, 4096
 _FIRST_WORDS_CHARS = 48
 
 
@@ -101,6 +105,19 @@ def printable(text: str) -> str:
     """A text from anywhere on one line of a terminal: whatever could move its cursor is a `?`."""
     shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return "".join(c if c.isprintable() else "?" for c in shown)
+
+
+def folded(rel: str) -> str:
+    """Equal for two names that are one where letter case and Unicode's forms make no difference."""
+    return unicodedata.normalize("NFC", rel).casefold()
+
+
+def is_too_long(root: Path, rel: str) -> bool:
+    """Whether no file system of Linux or macOS takes `rel` below `root`."""
+    whole = len(os.fsencode(root)) + len(os.fsencode(rel)) + 2
+    return whole > _MOST_PATH_BYTES or any(
+        len(os.fsencode(name)) > _MOST_NAME_BYTES for name in rel.split("/")
+    )
 
 
 def parent(rel: str) -> str:

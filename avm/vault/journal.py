@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from avm.base import atomic
 from avm.vault.locks import locked
 
 
@@ -66,6 +67,10 @@ class Journal:
                 record = json.loads(line)
                 if isinstance(record, dict):
                     yield record
+
+    def rewrite(self, records: Iterable[Mapping[str, object]]) -> None:
+        """Put `records` in the place of all that were appended; call it while `locked`."""
+        atomic.replace(self.file, b"".join(json.dumps(one).encode() + b"\n" for one in records))
 
     def is_at(self, mark: Mark) -> bool:
         """Whether nothing was appended or taken out since `mark`."""

@@ -6,7 +6,8 @@ reftable) and where commits are signed. Neither reads or writes git's index.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +36,11 @@ class Signature:
     seconds: int
     offset: int
 
+    @classmethod
+    def at(cls, who: Identity, moment: float) -> Signature:
+        """`moment` is in seconds since the epoch; the zone is this machine's."""
+        return cls(who, int(moment), int(time.localtime().tm_gmtoff // 60))
+
 
 class Objects(Protocol):
     """What a committer needs of a repository. Paths are rels, ids are hex."""
@@ -56,6 +62,10 @@ class Objects(Protocol):
         """A blob's bytes. Raises RepositoryError if it is not there."""
         ...
 
+    def size(self, blob: str) -> int:
+        """How many bytes a blob has. Raises RepositoryError if it is not there."""
+        ...
+
     def lost(self, blobs: Collection[str]) -> set[str]:
         """Those of `blobs` that are not there."""
         ...
@@ -71,10 +81,11 @@ class Objects(Protocol):
         message: str,
         author: Signature,
         committer: Signature,
+        merged: Sequence[str] = (),
     ) -> str | None:
         """A commit on `parent` with `put` in its tree, None taking a path out; no branch moves.
 
-        None if the tree would stay the same.
+        `merged` are further parents. Without them None if the tree would stay the same.
         """
         ...
 

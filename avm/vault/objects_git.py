@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from avm.vault import git
@@ -64,6 +64,10 @@ class GitObjects:
         """A blob's bytes."""
         return self._run("cat-file", "blob", blob)
 
+    def size(self, blob: str) -> int:
+        """How many bytes a blob has."""
+        return int(self._run("cat-file", "-s", blob))
+
     def lost(self, blobs: Collection[str]) -> set[str]:
         """Those of `blobs` that are not there."""
         feed = "".join(f"{blob}\n" for blob in blobs).encode()
@@ -81,15 +85,16 @@ class GitObjects:
         message: str,
         author: Signature,
         committer: Signature,
+        merged: Sequence[str] = (),
     ) -> str | None:
         """A commit on `parent` with `put` in its tree; None if the tree would stay the same."""
         before = self._run("rev-parse", f"{parent}^{{tree}}").decode().strip() if parent else None
         tree = self._tree(before, put)
-        if tree == before:
+        if tree == before and not merged:
             return None
         args = ["-c", "i18n.commitEncoding=UTF-8", "commit-tree", tree]
         args += ["-S"] if self._sign else []
-        args += ["-p", parent] if parent else []
+        args += [word for one in (parent, *merged) if one for word in ("-p", one)]
         who = _variables("AUTHOR", author) | _variables("COMMITTER", committer)
         return self._run(*args, stdin=message.encode(), env=who).decode().strip()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from avm.base.errors import RepositoryError
@@ -87,6 +87,13 @@ class Libgit2Objects:
         data: bytes = self._object(blob).data
         return data
 
+    def size(self, blob: str) -> int:
+        """How many bytes a blob has."""
+        try:
+            return int(self._repo.odb.read_header(blob)[1])
+        except KeyError:
+            raise RepositoryError(f"git has no object {blob}") from None
+
     def lost(self, blobs: Collection[str]) -> set[str]:
         """Those of `blobs` that are not there."""
         return {blob for blob in blobs if blob not in self._repo}
@@ -107,6 +114,7 @@ class Libgit2Objects:
         message: str,
         author: Signature,
         committer: Signature,
+        merged: Sequence[str] = (),
     ) -> str | None:
         """A commit on `parent` with `put` in its tree; None if the tree would stay the same.
 
@@ -114,8 +122,11 @@ class Libgit2Objects:
         """
         import pygit2
 
+        if not all(map(is_utf8, put)):  # as such a name can come with a pull
+            whole = GitObjects(self._vault)
+            return whole.write_commit(parent, put, message, author, committer, merged)
         try:
-            return self._written(parent, put, message, author, committer)
+            return self._written(parent, put, message, author, committer, merged)
         except (pygit2.GitError, KeyError) as err:
             raise RepositoryError(f"libgit2 cannot make the commit: {err}") from err
 
@@ -126,12 +137,13 @@ class Libgit2Objects:
         message: str,
         author: Signature,
         committer: Signature,
+        merged: Sequence[str],
     ) -> str | None:
         before = self._object(parent).tree_id if parent else None
         tree = self._updated(before, put)
-        if tree == before:
+        if tree == before and not merged:
             return None
-        parents = [parent] if parent else []
+        parents = [parent, *merged] if parent else []
         oid = self._repo.create_commit(
             None, _signature(author), _signature(committer), message, tree, parents
         )
