@@ -93,7 +93,7 @@ def abilities(config: Config) -> tuple[str, ...]:
     """What a keeper of this program and this configuration can do."""
     from avm.embed.model_folder import semantic_installed
 
-    base = ("barrier", "flush", "status", "stop")
+    base = ("barrier", "flush", "held", "status", "stop")
     return (*base, EMBED) if config["semantic"] != "off" and semantic_installed() else base
 
 

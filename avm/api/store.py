@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 _GIT_SECONDS = 0.5
 #: How long the keeper may take to commit what waits.
 _FLUSH_SECONDS = 30.0
+#: How long the keeper may take to say which files are open.
+_HELD_SECONDS = 1.0
 #: Of how many memories it is kept in mind when they expire; some 400 bytes each.
 _MOST_ENDINGS = 100_000
 
@@ -63,7 +65,7 @@ class Store:
         self.config = config
         self._waiting = waiting
         self._watch = GitWatch(vault.root)
-        self._writing = vault.own_state / "write.lock"
+        self._writing = vault.write_lock
         self._loading = threading.RLock()
         self._background: BackgroundCommitter | None = None
         self._starting = threading.Lock()
@@ -246,6 +248,14 @@ class Store:
         if "error" in answer:
             raise RepositoryError(answer["error"])
         return Report(answer["commits"], answer["waiting"], answer["blocked"])
+
+    def held(self) -> Collection[str]:
+        """The paths that are open for writing in a mount, as far as this process or the keeper
+        knows."""
+        answer = None
+        if self._waiting is not Waiting.KEEPER:
+            answer = self.keeper.ask("held", timeout=_HELD_SECONDS)
+        return {*self.open_here(), *(answer or {}).get("held", ())}
 
     def record(self, rel: str, agent: str | None, op: str) -> Mark | None:
         """Note who wrote `rel`, after the file is in place; nobody where AVM commits nothing."""

@@ -46,6 +46,7 @@ class Keeper:
         self._committer = BackgroundCommitter(
             store.vault, store.config, store.committer, self._server.held
         )
+        store.open_here = self._server.held
         self._began = time.time()
         self._lock_inode = _inode(lock_path(store.vault))
         self._rounds = 0
@@ -55,6 +56,7 @@ class Keeper:
         self._server.slow("nearest", self._meaning.answer, is_patient)
         self._server.slow("embed", self._embed, is_patient)
         self._server.slow("flush", self._flush)
+        self._server.slow("held", lambda _: {"held": sorted(self._server.held())})
         self._server.slow("status", self._status)
 
     def run(self) -> None:

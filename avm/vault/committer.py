@@ -12,12 +12,12 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from avm.base.config import Config
-from avm.vault import dropped, index_file, recovery
+from avm.vault import conflict_queue, dropped, index_file, index_lock, recovery
 from avm.vault.authors import Authors, Entry
 from avm.vault.changes import (
     CONFLICT,
@@ -66,7 +66,6 @@ class Committer:
         self._check = check or (lambda rel, raw: None)
         self._authors = Authors(vault)
         self._mutex = recovery.mutex(vault)
-        self._git_lock = vault.git_dir / "index.lock"
         self._watch = GitWatch(vault.root)
         self._person: tuple[float, Identity] | None = None
         self._objects: Objects | None = None
@@ -109,6 +108,7 @@ class Committer:
                 if blocked:
                     return Report(blocked=blocked)
                 try:
+                    self._take_in_copies()
                     return self._round(policy, Wording(subject, trailers), journalled)
                 except Moved:
                     reason = "the repository changes all the time: another program commits in it"
@@ -134,8 +134,9 @@ class Committer:
         waiting |= stager.held(waiting)
         command = self._watch.running()
         blocked = busy_with(self._vault) or (f"{command} is running" if command else None)
-        if blocked is None and self._git_lock.exists():
-            blocked = _held(self._git_lock)
+        lock = index_lock.place(self._vault)
+        if blocked is None and lock.exists():
+            blocked = _held(lock)
         changed = [change.path for change in found if change.kind == "changed"]
         return Report(waiting=waiting, blocked=blocked, dropped=stager.dropping(changed))
 
@@ -187,6 +188,19 @@ class Committer:
         begun = {item.path for item in items if item.blob is not None and item.path not in done}
         self._authors.settle(done, size, begun)
         return report
+
+    def _take_in_copies(self) -> None:
+        """Commit what git's merge driver could not put into the person's merge. Raises what
+        `_round` does."""
+        if not conflict_queue.place(self._vault).exists():
+            return
+        placed = conflict_queue.put_in_place(self._vault)
+        now = self._config.clock.timestamp()
+        names = {queued.copy for queued in placed}
+        count = "1 text" if len(names) == 1 else f"{len(names)} texts"
+        wording = Wording(f"merge: keep {count} of the other side", ())
+        self._round(Policy(now, 0, 0, people=True, within=names), wording, journalled=False)
+        conflict_queue.settle(self._vault, placed)
 
     def _still_there(self, entries: list[Entry]) -> list[Entry]:
         """`entries` without versions whose text is gone: `git gc --prune=now` takes what nothing
@@ -262,11 +276,11 @@ class Committer:
             recovery.note(self._vault, ref=before.ref, new=made[-1], copy=copy)
             if command := self._watch.running():
                 raise _AtWork(command)
-            with self._index_locked(copy):
+            with index_lock.held(self._vault, copy):
                 if RepositoryState.read(self._vault) != before:
                     raise Moved
                 _move_ref(objects, before, made[-1])
-                os.rename(self._git_lock, self._vault.git_index)
+                index_lock.put_in_place(self._vault)
             report.commits = made
             dropped.note(self._vault, staged.dropped_front)
             return staged.refused
@@ -284,20 +298,6 @@ class Committer:
             entry.path in author and (entry.blob or entry.agent != author[entry.path])
             for entry in self._authors.after(read_size)
         )
-
-    @contextlib.contextmanager
-    def _index_locked(self, copy: Path) -> Iterator[None]:
-        """Hold git's index.lock as a second name of `copy`; on an error the lock goes again."""
-        try:
-            os.link(copy, self._git_lock)
-        except FileExistsError:
-            raise Locked(self._git_lock) from None
-        try:
-            yield
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._git_lock)
-            raise
 
     def _prepare(
         self, stager: Stager, items: Sequence[Item], committed: Mapping[str, Blob]
@@ -325,8 +325,7 @@ class Committer:
 
         What changes nothing is left out, of a group and of the chain.
         """
-        moment = int(self._config.clock.timestamp()), _zone_minutes()
-        committer = Signature(self._who(), *moment)
+        committer = Signature.at(self._who(), self._config.clock.timestamp())
         at: dict[str, Blob | None] = dict(committed)
         made: list[str] = []
         for group in groups:
@@ -340,7 +339,8 @@ class Committer:
             items = tuple(_told(item, at, put) for item in group.items if item.path in put)
             if not items:
                 continue
-            author = Signature(agent_identity(group.agent), *moment) if group.agent else committer
+            agent = agent_identity(group.agent) if group.agent else committer.who
+            author = replace(committer, who=agent)
             text = message(Group(group.agent, items), wording, staged.dropped_front)
             commit = self._git().write_commit(parent, put, text, author, committer)
             at |= put
@@ -373,7 +373,3 @@ class _AtWork(Exception):
 def _move_ref(objects: Objects, before: RepositoryState, new: str) -> None:
     """Move the branch from where it was to `new`, or fail. Raises Moved or Locked."""
     objects.move_branch(before.ref, before.oid, new)
-
-
-def _zone_minutes() -> int:
-    return int(time.localtime().tm_gmtoff // 60)

@@ -43,6 +43,11 @@ class Vault(NamedTuple):
         return self.git_dir / "avm"
 
     @property
+    def write_lock(self) -> Path:
+        """The lock that AVM holds while it writes over a file below `memory/`."""
+        return self.own_state / "write.lock"
+
+    @property
     def git_index(self) -> Path:
         """git's own index file."""
         return self.git_dir / "index"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from avm.base import atomic
 from avm.base.errors import RepositoryError
-from avm.vault import git
+from avm.vault import git, index_lock
 from avm.vault.location import Vault
 from avm.vault.staging import empty_quarantine
 
@@ -33,6 +33,11 @@ def note_path(vault: Vault) -> Path:
     return vault.git_state / "commit.json"
 
 
+def checkout_note(vault: Vault) -> Path:
+    """Where the note of a checkout is, which tells what files to put back."""
+    return vault.git_state / "checkout.json"
+
+
 def note(vault: Vault, *, ref: str, new: str, copy: Path) -> None:
     """Note what is about to happen: `ref` moves to `new`, `copy` becomes git's index."""
     plan = {"ref": ref, "new": new, "copy": copy.name}
@@ -45,8 +50,12 @@ def forget(vault: Vault) -> None:
 
 
 def recover(vault: Vault) -> None:
-    """Finish or undo what a killed committer left."""
-    lock = vault.git_dir / "index.lock"
+    """Finish or undo what a killed committer, or a killed checkout, left."""
+    if checkout_note(vault).exists():
+        from avm.vault import checkout
+
+        checkout.put_back(vault)
+    lock = index_lock.place(vault)
     try:
         plan = json.loads(note_path(vault).read_bytes())
         _drop_ref_lock(vault, plan["ref"], plan["new"])

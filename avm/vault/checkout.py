@@ -1,0 +1,373 @@
+"""Moving branch, index and work tree to another commit beside a person and agents at work.
+
+git's own checkout looks at a file and writes over it a moment later, and a kill leaves it half
+written. Here everything is unpacked beside first, by git with its filters; then, under AVM's write
+lock and git's index lock, each file is renamed into place. What is edited, staged or not tracked is
+never touched: then nothing moves. A note tells the next committer what to put back after a kill.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from avm.base import atomic, paths
+from avm.base.paths import TEMP_PREFIX
+from avm.vault import git, index_file, index_lock, recovery
+from avm.vault.changes import CONFLICT, STAGED, changes
+from avm.vault.files import Stamp
+from avm.vault.location import Vault
+from avm.vault.locks import locked
+from avm.vault.merge_trees import SUBMODULE_MODE, difference
+from avm.vault.objects import Blob, Locked, Moved, Objects
+from avm.vault.processes import GitWatch
+from avm.vault.repository import RepositoryState
+from avm.vault.staging import blob_on_disk, changes_of
+
+#: Beyond this many paths git looks at the whole work tree, which is quicker than at each.
+_FEW = 64
+EDITED = "changed and not committed"
+UNTRACKED = "in the way, and not tracked"
+
+#: What paths are to become; None: they go.
+Put = Mapping[str, Blob | None]
+
+
+class InTheWay(Exception):
+    """Nothing was moved: the argument says, by rel, what is in the way."""
+
+
+class Checkout:
+    """Moves one vault from commit to commit."""
+
+    def __init__(self, vault: Vault, objects: Objects, *, fsync: bool) -> None:
+        self._vault = vault
+        self._objects = objects
+        self._fsync = fsync
+        self._watch = GitWatch(vault.root)
+
+    def move(self, before: RepositoryState, new: str, put: Put, held: Collection[str]) -> None:
+        """Move from `before` to the commit `new`, which differs from it by `put`.
+
+        `held`: paths that are open for writing. Call it with the committers' mutex held. Raises
+        InTheWay, Moved, Locked; RepositoryError if git cannot unpack a file.
+        """
+        nowhere = _nowhere(self._vault, put)
+        placed = {rel: blob for rel, blob in put.items() if rel not in nowhere}
+        vault = self._vault
+        with _unpacked(vault, placed, fsync=self._fsync) as incoming, locked(vault.write_lock):
+            stamps = {rel: _stamp(vault, rel) for rel in placed}
+            if way := self._in_the_way(before.oid, placed, held):
+                raise InTheWay(way)
+            if command := self._watch.running():
+                raise Locked(command)
+            self._switch(before, new, put, nowhere, incoming, stamps)
+
+    def _in_the_way(self, head: str | None, put: Put, held: Collection[str]) -> dict[str, str]:
+        """What would be lost, by rel."""
+        if len(put) <= _FEW:
+            found = changes_of(self._vault, self._objects, head, list(put))
+        else:
+            found = [change for change in changes(self._vault, (".",)) if change.path in put]
+        way = {}
+        tracked = self._objects.entries(head, put.keys()) if head else {}
+        for change in found:
+            if change.staged:
+                way[change.path] = CONFLICT if change.unmerged else STAGED
+            elif change.path in tracked:
+                way[change.path] = EDITED
+        for rel, blob in put.items():
+            if rel in way or (blob and blob[1] == SUBMODULE_MODE):
+                continue
+            if rel in held:
+                way[rel] = "open for writing"
+            elif rel not in tracked and blob and (other := self._untracked(rel, blob, put)):
+                way[other] = UNTRACKED
+        return way
+
+    def _untracked(self, rel: str, blob: Blob, put: Put) -> str | None:
+        """What stands where the new file `rel` is to be, or where a folder of it is to be."""
+        folder = paths.parent(rel)
+        while folder:
+            try:
+                mode = self._vault.path(folder).lstat().st_mode
+            except OSError:
+                folder = paths.parent(folder)
+                continue
+            if not stat.S_ISDIR(mode):
+                return None if put.get(folder, blob) is None else folder
+            break
+        place = self._vault.path(rel)
+        if place.is_dir() and not place.is_symlink():
+            names = [f"{rel}/{name}" for name in _files_below(place)]
+            return next((name for name in names if put.get(name, blob) is not None), None)
+        same = not os.path.lexists(place) or blob_on_disk(self._vault, rel, blob[0]) == blob
+        return None if same else rel
+
+    def _switch(
+        self,
+        before: RepositoryState,
+        new: str,
+        put: Put,
+        nowhere: Collection[str],
+        incoming: Path,
+        stamps: Mapping[str, Stamp | None],
+    ) -> None:
+        vault = self._vault
+        copy = vault.git_state / f"index.{os.getpid()}"
+        copy.touch()
+        note = {"old": before.oid, "new": new, "ref": before.ref}
+        recovery.note(vault, ref=before.ref, new=new, copy=copy)
+        placed = {rel: blob for rel, blob in put.items() if rel not in nowhere}
+        try:
+            with index_lock.held(vault, copy):
+                if RepositoryState.read(vault) != before:
+                    raise Moved
+                atomic.replace(
+                    recovery.checkout_note(vault), json.dumps(note).encode(), fsync=self._fsync
+                )
+                try:
+                    _place(vault, placed, incoming, stamps)
+                    _write_index(vault, copy, put, nowhere, none="0" * len(new))
+                    if self._fsync:
+                        _sync(vault, placed)
+                    self._objects.move_branch(before.ref, before.oid, new)
+                except BaseException:
+                    _put_back(vault, note)
+                    raise
+                index_lock.put_in_place(vault)
+        finally:
+            recovery.checkout_note(vault).unlink(missing_ok=True)
+            copy.unlink(missing_ok=True)
+            recovery.forget(vault)
+
+
+def put_back(vault: Vault) -> None:
+    """Take back what a checkout placed before it failed, or its process was killed.
+
+    Nothing, if the branch has moved: all was placed then. A file that is neither as it was nor as
+    it was to become was edited meanwhile, and stays. Call it with the committers' mutex held.
+    """
+    try:
+        note = json.loads(recovery.checkout_note(vault).read_bytes())
+        with locked(vault.write_lock):
+            _put_back(vault, note)
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        pass  # cut short: nothing had been placed
+    recovery.checkout_note(vault).unlink(missing_ok=True)
+
+
+def _put_back(vault: Vault, note: Mapping[str, Any]) -> None:
+    old, new, ref = note["old"], note["new"], note["ref"]
+    at = git.run(vault.root, ("rev-parse", "-q", "--verify", ref), check=False)
+    if at.stdout.decode().strip() == new:
+        return
+    forward, backward = difference(vault, old, new), difference(vault, new, old)
+    ours = {rel: backward[rel] for rel, blob in forward.items() if _is_as(vault, rel, blob)}
+    with _unpacked(vault, ours, fsync=False) as incoming:
+        _place(vault, ours, incoming, {})
+
+
+def _is_as(vault: Vault, rel: str, blob: Blob | None) -> bool:
+    if blob is None:
+        return not os.path.lexists(vault.path(rel))
+    return blob_on_disk(vault, rel, blob[0]) == blob
+
+
+def _nowhere(vault: Vault, put: Put) -> set[str]:
+    """The paths that this disk has no place for: git keeps them, no file stands for them.
+
+    Names that are too long; and where letter case or Unicode's form makes no difference, a name
+    that another file has.
+    """
+    found = {rel for rel, blob in put.items() if blob and paths.is_too_long(vault.root, rel)}
+    ignoring = git.config_value(vault.root, "--type=bool", "--get", "core.ignorecase") == "true"
+    if ignoring:
+        taken: dict[str, str] = {}
+        for rel in sorted(rel for rel, blob in put.items() if blob and rel not in found):
+            folder = paths.parent(rel)
+            for name in _listed(vault.path(folder)):
+                there = f"{folder}/{name}" if folder else name
+                if put.get(there, ()) is not None:
+                    taken.setdefault(paths.folded(there), there)
+            if taken.setdefault(paths.folded(rel), rel) != rel:
+                found.add(rel)
+    return found
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+@contextlib.contextmanager
+def _unpacked(vault: Vault, put: Put, *, fsync: bool) -> Iterator[Path]:
+    """A folder with the files and links of `put`, as git checks them out. Raises RepositoryError.
+
+    What git takes for no path of a work tree, such as one in `.git`, it refuses here.
+    """
+    vault.git_state.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="tree.", dir=vault.git_state))
+    files = {rel: blob for rel, blob in put.items() if blob and blob[1] != SUBMODULE_MODE}
+    try:
+        if files:
+            env = {"GIT_INDEX_FILE": str(folder / "index")}
+            feed = b"".join(_row(rel, blob) for rel, blob in files.items())
+            git.run(vault.root, ("update-index", "-z", "--index-info"), stdin=feed, env=env)
+            args = ("checkout-index", "--all", "--quiet", f"--prefix={folder}/files/")
+            git.run(vault.root, args, env=env)
+        if fsync:
+            for rel, blob in files.items():
+                if stat.S_ISREG(blob[1]):
+                    _sync_file(folder / "files" / rel)
+        yield folder / "files"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _row(rel: str, blob: Blob | None, none: str = "") -> bytes:
+    oid, mode = blob or (none, 0)
+    return f"{mode:06o} {oid}\t".encode() + os.fsencode(rel) + b"\0"
+
+
+def _place(vault: Vault, put: Put, incoming: Path, stamps: Mapping[str, Stamp | None]) -> None:
+    """Rename each file to where it belongs, and remove those that go. Raises Moved if one is no
+    longer as its stamp says."""
+    for rel in sorted(put, reverse=True):  # what is in a folder before what takes its place
+        if put[rel] is None:
+            _check(vault, rel, stamps)
+            _remove(vault, rel)
+    for rel, blob in sorted(put.items()):
+        if blob is None:
+            continue
+        place = vault.path(rel)
+        if blob[1] == SUBMODULE_MODE:
+            place.mkdir(parents=True, exist_ok=True)
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_dir() and not place.is_symlink():
+            _remove_empty(place)
+        _check(vault, rel, stamps)
+        _rename(incoming / rel, place)
+
+
+def _check(vault: Vault, rel: str, stamps: Mapping[str, Stamp | None]) -> None:
+    if rel in stamps and _stamp(vault, rel) != stamps[rel]:
+        raise Moved
+
+
+def _stamp(vault: Vault, rel: str) -> Stamp | None:
+    try:
+        status = vault.path(rel).lstat()
+    except OSError:
+        return None
+    return None if stat.S_ISDIR(status.st_mode) else Stamp.of(status)
+
+
+def _remove(vault: Vault, rel: str) -> None:
+    """A file, and the folders that it leaves empty."""
+    place = vault.path(rel)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        place.unlink()
+    for folder in place.parents:
+        if folder == vault.root:
+            break
+        try:
+            folder.rmdir()
+        except OSError:
+            break
+
+
+def _remove_empty(folder: Path) -> None:
+    for place, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(place)
+
+
+def _rename(source: Path, target: Path) -> None:
+    try:
+        os.rename(source, target)
+    except OSError as err:
+        if err.errno != errno.EXDEV:
+            raise
+        # A linked worktree may be on another file system than its git dir.
+        temp = target.parent / f"{TEMP_PREFIX}{os.getpid()}-checkout"
+        shutil.copy2(source, temp, follow_symlinks=False)
+        os.rename(temp, target)
+
+
+def _write_index(
+    vault: Vault, copy: Path, put: Put, nowhere: Collection[str], *, none: str
+) -> None:
+    """Write git's index with `put` in it into the file `copy`, which stays the same file. `none` is
+    the id of no object."""
+    made = copy.with_name(f"{copy.name}.new")
+    try:
+        if nowhere or not _put_quickly(vault, made, put):
+            _put_by_git(vault, made, put, nowhere, none)
+        status = made.stat()
+        with made.open("rb") as source, copy.open("r+b") as target:
+            shutil.copyfileobj(source, target)
+            target.truncate()
+        os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def _put_quickly(vault: Vault, made: Path, put: Put) -> bool:
+    """Put the entries in without git, where that is all there is to do: whether it was."""
+    entries: dict[str, tuple[Blob, Any]] = {}
+    for rel, blob in put.items():
+        if blob is None or blob[1] == SUBMODULE_MODE:
+            return False
+        entries[rel] = (blob, vault.path(rel).lstat())
+    return index_file.put(vault, vault.git_index, made, entries)
+
+
+def _put_by_git(vault: Vault, made: Path, put: Put, nowhere: Collection[str], none: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copy2(vault.git_index, made)
+    env = {"GIT_INDEX_FILE": str(made)}
+
+    def update(*args: str, feed: bytes = b"", check: bool = True) -> None:
+        git.run(vault.root, ("update-index", *args), stdin=feed, env=env, check=check)
+
+    # First what goes: a folder may take the place of a file.
+    rows = sorted(put.items(), key=lambda item: item[1] is not None)
+    update("-z", "--index-info", feed=b"".join(_row(rel, blob, none) for rel, blob in rows))
+    if nowhere:
+        names = b"".join(os.fsencode(rel) + b"\0" for rel in sorted(nowhere))
+        update("--skip-worktree", "-z", "--stdin", feed=names)
+    update("-q", "--refresh", check=False)  # it fails for what somebody edited, which is his
+
+
+def _sync(vault: Vault, put: Put) -> None:
+    folders = {vault.path(rel).parent for rel in put}
+    for folder in filter(Path.is_dir, folders):
+        atomic.sync_folder(folder)
+
+
+def _sync_file(place: Path) -> None:
+    fd = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _files_below(folder: Path) -> Iterator[str]:
+    for place, _, names in os.walk(folder):
+        for name in names:
+            yield os.path.relpath(os.path.join(place, name), folder)
