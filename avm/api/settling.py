@@ -1,18 +1,21 @@
-"""Seeing as one viewer what two sides wrote to one memory."""
+"""Seeing and settling as one viewer what two sides wrote to one memory."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 
 from avm.api.viewed import Viewed, again_if_damaged
-from avm.base import paths
+from avm.api.written import Settled
+from avm.base import memory_file, merging, paths
+from avm.base.errors import NotFoundError, RepositoryError, UsageError
+from avm.vault import files
 
-#: The other side's text beside the memory: `x.conflict-<its blob, 8 digits>.md`.
-_COPY = re.compile(r"(.+)\.conflict-[0-9a-f]{8}(\.md)", re.DOTALL | re.IGNORECASE)
+OURS, THEIRS = "ours", "theirs"
+_IN_A_MERGE = "in a merge: edit it, then git add it"
 
 
 class Settling(Viewed):
-    """What a viewer may see of conflicts."""
+    """What a viewer may see of conflicts, and do about them."""
 
     @again_if_damaged
     def conflicts(self, folder: str = "") -> dict[str, list[str]]:
@@ -23,10 +26,81 @@ class Settling(Viewed):
         self.store.refresh()
         where = self._filter(folder)
         found: dict[str, list[str]] = {}
-        for copy in self.store.index.conflict_copies(where):
-            if match := _COPY.fullmatch(copy):
-                found.setdefault(match[1] + match[2], []).append(paths.display(copy))
+        copies = set(self.store.index.conflict_copies(where))
+        # Attachments are in no index of memories.
+        others = index_file.named_like(self.store.vault, "*.conflict-*")
+        copies |= {rel for rel in others if not _is_memory(rel) and self._sees(rel, where.scope)}
+        for copy in sorted(copies):
+            if memory := merging.copied_from(copy):
+                found.setdefault(memory, []).append(paths.display(copy))
         for rel in index_file.unmerged(self.store.vault):
             if self._sees(rel, where.scope):
-                found.setdefault(rel, []).append("in a merge: edit it, then git add it")
+                found.setdefault(rel, []).append(_IN_A_MERGE)
         return {paths.display(rel): others for rel, others in sorted(found.items())}
+
+    def settle(self, path: str, take: str | bytes) -> Settled:
+        """End a conflict in one commit: `ours` keeps what stands at `path`, `theirs` puts the copy
+        there, bytes are the whole new file; the copies go.
+
+        `path` is the memory or one of its copies, then that one alone goes. Raises NotFoundError,
+        UsageError, AccessError; RepositoryError for what git has in a merge.
+        """
+        rel, copies = self._copies(path)
+        if take == THEIRS and len(copies) > 1:
+            shown = ", ".join(map(paths.display, copies))
+            raise UsageError(f"{paths.display(rel)} has {len(copies)} copies: name one: {shown}")
+        data = self._theirs(rel, copies[0]) if take == THEIRS else take
+        for each in (rel, *copies):
+            self._writable(each)
+        if isinstance(data, bytes):
+            self.store.put(rel, data, self.viewer.agent, "edit")
+        for copy in copies:
+            self.store.put(copy, None, self.viewer.agent, "forget")
+        changed = [rel, *copies] if isinstance(data, bytes) else copies
+        report = self.store.committer.commit(
+            now=True, within=changed, subject=f"resolve: {paths.printable(paths.stem_of(rel))}"
+        )
+        waits = report.blocked or next(iter(report.waiting.values()), None)
+        return Settled(paths.display(rel), tuple(map(paths.display, copies)), waits)
+
+    def sides(self, path: str) -> bytes:
+        """What stands at `path` and what the other side wrote, with git's marks around what
+        differs. Raises as `settle` does."""
+        rel, copies = self._copies(path)
+        if len(copies) > 1:
+            shown = ", ".join(map(paths.display, copies))
+            raise UsageError(f"{paths.display(rel)} has {len(copies)} copies: name one: {shown}")
+        there = files.regular_file(self.store.vault, rel) is not None
+        ours = files.read(self.store.vault, rel) if there else b""
+        return merging.marked(ours, self._theirs(rel, copies[0]))
+
+    def _copies(self, path: str) -> tuple[str, list[str]]:
+        """The memory that is in conflict and the copies that are meant, as rels."""
+        rel = paths.clean_rel(path)
+        found = {memory.lstrip("/"): others for memory, others in self.conflicts().items()}
+        memory = merging.copied_from(rel)
+        if memory in found and paths.display(rel) in found[memory]:
+            return memory, [rel]
+        if rel not in found:
+            raise NotFoundError(f"{paths.display(rel)} is in no conflict: avm conflicts")
+        if _IN_A_MERGE in found[rel]:
+            raise RepositoryError(f"{paths.display(rel)} is {_IN_A_MERGE}")
+        return rel, [copy.lstrip("/") for copy in found[rel]]
+
+    def _theirs(self, rel: str, copy: str) -> bytes:
+        """The other side's text as it was before it became a copy."""
+        data = files.read(self.store.vault, copy)
+        return memory_file.set_key(data, merging.CONFLICT_OF, None) if _is_memory(rel) else data
+
+
+def _is_memory(rel: str) -> bool:
+    return paths.is_memory_name(paths.name_of(rel))
+
+
+def marks_left(data: bytes) -> bool:
+    """Whether a text still has git's marks of a conflict."""
+    return any(_begins(line) for line in data.splitlines())
+
+
+def _begins(line: bytes, marks: Iterable[bytes] = (b"<<<<<<< ", b">>>>>>> ")) -> bool:
+    return any(line.startswith(mark) for mark in marks)

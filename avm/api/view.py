@@ -9,8 +9,8 @@ from avm.api.changing import Changing
 from avm.api.comparing import Comparing
 from avm.api.delta import Delta
 from avm.api.explaining import Explaining
-from avm.api.settling import Settling
 from avm.api.store import Store
+from avm.api.syncing import Syncing
 from avm.api.undoing import Undoing
 from avm.api.viewed import again_if_damaged
 from avm.base import paths
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from avm.vault.committer import Report
 
 
-class View(Changing, Settling, Delta, Explaining, Comparing, Undoing):
+class View(Changing, Syncing, Delta, Explaining, Comparing, Undoing):
     """What one viewer may do, and the vault as a whole, as far as this viewer sees it."""
 
     def commit(self, message: str | None = None) -> Report:

@@ -48,3 +48,13 @@ class Collected:
 
     removed: tuple[str, ...]
     left: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A conflict that was settled; `removed` are the copies that went, `waits` why that is not
+    committed yet."""
+
+    path: str
+    removed: tuple[str, ...]
+    waits: str | None = None

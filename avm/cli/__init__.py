@@ -13,6 +13,7 @@ from avm.cli.door import Door, drop_output
 
 VERBS = (
     "init",
+    "clone",
     "remember",
     "recall",
     "search",
@@ -28,6 +29,9 @@ VERBS = (
     "run",
     "status",
     "commit",
+    "sync",
+    "conflicts",
+    "resolve",
     "restore",
     "undo",
     "forget",

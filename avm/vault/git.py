@@ -164,21 +164,58 @@ def run_low(folder: Path, args: Sequence[str], halt: Callable[[], bool]) -> bool
     except FileNotFoundError:
         raise RepositoryError(_MISSING) from None
     with child:
-        said, ended = _until_halted(child, halt)
+        _, said, ended = _until_halted(child, halt)
     if ended and child.returncode != 0:
         raise RepositoryError(f"git {_verb(args)} in {folder}: {last_line(said)}")
     return ended
 
 
-def _until_halted(child: subprocess.Popen[bytes], halt: Callable[[], bool]) -> tuple[bytes, bool]:
-    """What the child said on stderr, and whether it came to its end by itself."""
+def run_until(
+    folder: Path,
+    args: Sequence[str],
+    halt: Callable[[], bool],
+    *,
+    env: Mapping[str, str],
+    hooks: bool = False,
+    asking: bool = False,
+) -> tuple[int, bytes, bytes]:
+    """Run `git ARGS` until it ends, or `halt()` is true, which ends it with its children.
+
+    `hooks`: the person's run; `asking`: it may read from the terminal. Returns its exit code,
+    output and errors. Raises RepositoryError if git is not installed.
+    """
+    import subprocess
+
+    try:
+        child = subprocess.Popen(
+            _command(args, hooks=hooks),
+            cwd=folder,
+            env=_environment(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # A group in the background may not read from the terminal.
+            process_group=None if asking else 0,
+        )
+    except FileNotFoundError:
+        raise RepositoryError(_MISSING) from None
+    with child:
+        told, said, _ = _until_halted(child, halt)
+    return child.returncode, told, said
+
+
+def _until_halted(
+    child: subprocess.Popen[bytes], halt: Callable[[], bool]
+) -> tuple[bytes, bytes, bool]:
+    """What the child said on stdout and stderr, and whether it came to its end by itself."""
     import signal
     import subprocess
 
     halted_at: float | None = None
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return child.communicate(timeout=_POLL_SECONDS)[1], halted_at is None
+            told, said = child.communicate(timeout=_POLL_SECONDS)
+            return told or b"", said, halted_at is None
         if halted_at is None and halt():
             halted_at = time.monotonic()
             _end_group(child, signal.SIGTERM)  # git removes its temporary files
@@ -187,8 +224,10 @@ def _until_halted(child: subprocess.Popen[bytes], halt: Callable[[], bool]) -> t
 
 
 def _end_group(child: subprocess.Popen[bytes], how: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
+    try:
         os.killpg(child.pid, how)
+    except ProcessLookupError:
+        child.send_signal(how)
 
 
 def last_line(said: bytes) -> str:
@@ -199,8 +238,9 @@ def last_line(said: bytes) -> str:
     return lines[-1] if lines else "no message"
 
 
-def _command(args: Sequence[str]) -> list[str]:
-    return ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false", *args]
+def _command(args: Sequence[str], *, hooks: bool = False) -> list[str]:
+    without = [] if hooks else ["-c", "core.hooksPath=/dev/null"]
+    return ["git", *without, "-c", "core.quotePath=false", *args]
 
 
 def _verb(args: Sequence[str]) -> str:

@@ -67,6 +67,13 @@ def unmerged(vault: Vault) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def named_like(vault: Vault, pattern: str) -> list[str]:
+    """The tracked files whose name is like `pattern`, by rel. Raises RepositoryError."""
+    args = ("ls-files", "-z", "--", f":(glob)**/{pattern}")
+    listed = git.run(vault.root, args).stdout
+    return [os.fsdecode(name) for name in listed.split(b"\0") if name]
+
+
 def _rows(vault: Vault, index: Path, names: Collection[str]) -> dict[str, list[_Row]]:
     if len(names) <= _MOST_LOOKUPS and _is_whole(vault) and _has_sha1(vault):
         found = _looked_up(index, names)

@@ -70,6 +70,12 @@ def _make(root: Path, state_dir: Path | None) -> Vault:
     if not is_absent_or_empty(root):
         raise ExistsError(f"{root} is not empty: avm init {root} adopts what is there")
     _git_init(root)
+    fill(root)
+    return open_vault(root, state_dir)
+
+
+def fill(root: Path) -> None:
+    """Commit a new vault's files, as the person, in a repository that has no commit yet."""
     for name, text in _FILES.items():
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +88,6 @@ def _make(root: Path, state_dir: Path | None) -> Vault:
         ("commit", "--quiet", "--no-gpg-sign", "--no-verify", "-m", "Start an AVM vault"),
         env=who.environment(),
     )
-    return open_vault(root, state_dir)
 
 
 def adopt(root: Path, state_dir: Path | None = None) -> Vault:

@@ -1,0 +1,60 @@
+"""`avm resolve`: settle a conflict in one commit."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from avm.api.settling import OURS, THEIRS, marks_left
+from avm.api.view import View
+from avm.base.errors import UsageError
+from avm.cli.door import Door, shared, warn
+
+
+@click.command("resolve")
+@click.argument("path")
+@click.option("--ours", is_flag=True, help="What stands at PATH stays.")
+@click.option("--theirs", is_flag=True, help="The other side's text takes its place.")
+@click.option("--merged", metavar="FILE", help="This file's text does; - is stdin.")
+@click.option("--edit", is_flag=True, help="Make one of the two in your editor.")
+@shared
+@click.pass_obj
+def command(
+    door: Door, path: str, ours: bool, theirs: bool, merged: str | None, edit: bool
+) -> None:
+    """Settle the conflict of the memory PATH: its conflict copy goes, in one commit.
+
+    PATH is the memory, or one copy of several. Both texts stay in history: avm log.
+    """
+    if sum((ours, theirs, merged is not None, edit)) != 1:
+        raise UsageError("say how: one of --ours, --theirs, --merged FILE, --edit")
+    view, rel = door.view(), door.rel(path)
+    take: str | bytes = OURS if ours else THEIRS
+    if merged is not None:
+        take = _read(merged)
+    elif edit:
+        take = _edited(view, rel)
+    done = view.settle(rel, take)
+    door.result(done, f"{done.path}\n")
+    if done.waits:
+        warn(f"the commit waits: {done.waits}")
+
+
+def _read(file: str) -> bytes:
+    return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+
+
+def _edited(view: View, rel: str) -> bytes:
+    """What the person's editor made of both sides; it is kept if it cannot be taken yet."""
+    with tempfile.NamedTemporaryFile(prefix="avm-resolve-", suffix=".md", delete=False) as file:
+        file.write(view.sides(rel))
+    place = Path(file.name)
+    click.edit(filename=str(place))
+    data = place.read_bytes()
+    if marks_left(data):
+        raise UsageError(f"marks of the conflict are left: avm resolve --merged {place} takes it")
+    place.unlink()
+    return data
