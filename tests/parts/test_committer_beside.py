@@ -30,7 +30,7 @@ from vault_helpers import (
 )
 
 from avm.base.config import Config
-from avm.vault import committer, processes
+from avm.vault import committer, index_lock, processes
 from avm.vault.authors import Authors
 from avm.vault.committer import Committer
 from avm.vault.location import Vault
@@ -322,7 +322,7 @@ STEPS = [
     (committer, "decide"),
     (Committer, "_staging"),
     (Committer, "_write_commits"),
-    (Committer, "_index_locked"),
+    (index_lock, "held"),
 ]
 
 
@@ -384,7 +384,7 @@ def test_a_merge_that_begins_during_a_round_stops_it(
     two_sides(vault)
     at = head(vault.root)
     remember(vault, private("a.md"))
-    once_before(monkeypatch, Committer, "_index_locked", lambda: fails(vault, "merge", "side"))
+    once_before(monkeypatch, index_lock, "held", lambda: fails(vault, "merge", "side"))
     report = commit(vault)
     assert (report.blocked, report.commits) == ("merge in progress", [])
     assert head(vault.root) == at
