@@ -18,7 +18,7 @@ from avm.api.checks import CHECKS
 from avm.base import atomic
 from avm.base.config import Config
 from avm.index.database import FILE
-from avm.vault import init, rescue
+from avm.vault import driver, init, rescue
 from avm.vault.authors import Authors, Entry
 from avm.vault.committer import Committer, Report
 from avm.vault.location import Vault, open_vault
@@ -40,7 +40,9 @@ def make(root: Path, object_format: str = "sha1") -> Vault:
     init.exclude_temp_files(root)
     git(root, "add", "--force", "--", *init._FILES)
     git(root, "commit", "-qm", "Start an AVM vault")
-    return open_vault(root)
+    vault = open_vault(root)
+    driver.set_up(vault)
+    return vault
 
 
 def used_vault(root: Path, object_format: str = "sha1") -> Vault:

@@ -11,7 +11,7 @@ import click
 
 from avm.base import config, paths, secrets
 from avm.base.errors import SecretError, UsageError
-from avm.cli.door import Door, shared, warn
+from avm.cli.door import Door, say, shared, warn
 from avm.vault import git, staged
 from avm.vault.allowed import Allowed
 from avm.vault.location import config_file, is_vault, open_vault
@@ -20,21 +20,43 @@ from avm.vault.location import config_file, is_vault, open_vault
 @click.command("hook")
 @click.argument("host")
 @click.argument("event")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.option("--base", is_flag=True, help="git merge: merge two ancestors that nobody will see.")
 @shared
 @click.pass_obj
-def command(door: Door, host: str, event: str) -> None:
+def command(door: Door, host: str, event: str, args: tuple[str, ...], base: bool) -> None:
     """Do what the hook EVENT of HOST is for; hooks/README.md says how to install it.
 
     git pre-commit: fail if a staged file holds a secret that was not allowed.
+
+    git merge ANCESTOR OURS THEIRS MARKER_SIZE NAME: merge the file NAME into OURS, and print
+    "merged"; the merge driver that avm init sets up calls it.
     """
     run = _HOOKS.get((host, event))
     if run is None:
         known = ", ".join(map(" ".join, _HOOKS))
         raise UsageError(f"hook {host!r} {event!r}: there is {known}")
-    run()
+    run(args, base)
 
 
-def _pre_commit() -> None:
+def _merge(args: tuple[str, ...], base: bool) -> None:
+    """As git's merge driver, in the top folder of the work tree. Raises AVMError."""
+    if len(args) != _MERGE_ARGUMENTS:
+        raise UsageError("avm hook git merge ANCESTOR OURS THEIRS MARKER_SIZE NAME: git calls it")
+    from avm.vault import merge_driver
+    from avm.vault.driver import MERGED
+
+    ancestor, ours, theirs, _, rel = args
+    folder = Path.cwd()
+    files = folder / ancestor, folder / ours, folder / theirs
+    copy = merge_driver.run(folder, *files, rel, virtual=base)
+    if copy is not None:
+        shown = paths.display(rel)
+        warn(f"{shown}: both sides changed it; the other text will be {paths.display(copy)}")
+    say(f"{MERGED}\n")
+
+
+def _pre_commit(_args: tuple[str, ...], _base: bool) -> None:
     """One line on stderr for each staged file with a secret. Raises SecretError if there is one."""
     # Which repository and index git means: `git commit FILE` makes an index for the occasion.
     pointers = {name: os.environ[name] for name in git.POINTERS if name in os.environ}
@@ -65,4 +87,8 @@ def _allowed(root: Path) -> Allowed | None:
     return Allowed(open_vault(root, settings["state_dir"]))
 
 
-_HOOKS: dict[tuple[str, str], Callable[[], None]] = {("git", "pre-commit"): _pre_commit}
+_MERGE_ARGUMENTS = 5
+_HOOKS: dict[tuple[str, str], Callable[[tuple[str, ...], bool], None]] = {
+    ("git", "pre-commit"): _pre_commit,
+    ("git", "merge"): _merge,
+}

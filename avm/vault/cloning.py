@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from avm.base.errors import ExistsError, RemoteError, RepositoryError, UsageError
-from avm.vault import git, init
+from avm.vault import driver, git, init
 from avm.vault.location import Vault, is_vault, open_vault
 
 #: Where a remote says nothing, in this order.
@@ -54,7 +54,9 @@ def clone(
     else:
         init.adopt(root, state_dir)
         how = "adopted"
-    return open_vault(root, state_dir), how
+    vault = open_vault(root, state_dir)
+    driver.set_up(vault)
+    return vault, how
 
 
 def _check_out(root: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from avm.base import atomic
 from avm.base.config import runtime_folder
 from avm.base.errors import ExistsError, NoVaultError, RepositoryError
 from avm.base.paths import PRIVATE, SHARED
-from avm.vault import background, git
+from avm.vault import background, driver, git
 from avm.vault.identity import person
 from avm.vault.ignore import TEMP_RULE
 from avm.vault.location import (
@@ -30,8 +31,9 @@ _README = """\
 This folder marks an AVM vault: memories of agents and people as markdown files in git.
 `format` is the number of the vault format. Nothing here configures anything.
 """
-# `-text`: the bytes of a memory are the bytes that were written, on every machine.
-_ATTRIBUTES = "memory/** -text\n"
+# `-text`: the bytes of a memory are the bytes that were written, on every machine. A clone without
+# the driver merges as if `merge` were not said.
+_ATTRIBUTES = "".join(f"{line}\n" for line in ("memory/** -text", *driver.ATTRIBUTES))
 _FILES = {
     FORMAT_FILE: f"{FORMAT}\n",
     f"{MARKER}/README.md": _README,
@@ -59,11 +61,16 @@ def make(root: Path, state_dir: Path | None = None) -> Vault:
     Of several processes that do so at once, one makes it and the others find it. Raises
     ExistsError if the folder holds something.
     """
-    name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
-    with locked(runtime_folder() / f"init-{name}.lock"):
+    with _alone(root):
         if is_vault(root.resolve()):
             return open_vault(root, state_dir)
         return _make(root, state_dir)
+
+
+def _alone(root: Path) -> AbstractContextManager[None]:
+    """Keep other processes from setting the vault at `root` up at the same time."""
+    name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+    return locked(runtime_folder() / f"init-{name}.lock")
 
 
 def _make(root: Path, state_dir: Path | None) -> Vault:
@@ -71,7 +78,9 @@ def _make(root: Path, state_dir: Path | None) -> Vault:
         raise ExistsError(f"{root} is not empty: avm init {root} adopts what is there")
     _git_init(root)
     fill(root)
-    return open_vault(root, state_dir)
+    vault = open_vault(root, state_dir)
+    driver.set_up(vault)
+    return vault
 
 
 def fill(root: Path) -> None:
@@ -109,8 +118,17 @@ def adopt(root: Path, state_dir: Path | None = None) -> Vault:
         _git_init(root)
         git.run(root, ("config", "--local", _MADE_REPO_KEY, "true"))
     git.run(root, ("config", "--local", ADOPTED_KEY, "true"))
+    return _set_up(root, state_dir)
+
+
+def _set_up(root: Path, state_dir: Path | None) -> Vault:
+    """What each clone needs for itself in the vault at `root`; nothing where it is there."""
+    vault = open_vault(root, state_dir)
+    if driver.state(vault) in (driver.State.MISSING, driver.State.OLD):
+        with _alone(root):
+            driver.set_up(vault)
     exclude_temp_files(root)
-    return open_vault(root, state_dir)
+    return vault
 
 
 def unadopt(root: Path, state_dir: Path | None = None) -> str:
@@ -129,6 +147,7 @@ def unadopt(root: Path, state_dir: Path | None = None) -> str:
     lock.release()
     kept = _remove_state(vault)
     _forget_temp_files(vault.common_dir)
+    driver.take_back(vault)
     made = git.config_value(root, "--local", "--get", _MADE_REPO_KEY) == "true"
     git.run(root, ("config", "--local", "--remove-section", "avm"))
     if made and not kept and _holds_nothing(vault):
@@ -166,9 +185,9 @@ def _holds_nothing(vault: Vault) -> bool:
 
 def init(root: Path, state_dir: Path | None = None) -> tuple[Vault, str]:
     """`avm init`: make, adopt, or find what is there; returns the vault and `made`, `adopted` or
-    `found`."""
+    `found`. A vault that came by `git clone` is found, and set up here."""
     if is_vault(root.resolve()):
-        return open_vault(root, state_dir), "found"
+        return _set_up(root, state_dir), "found"
     if is_absent_or_empty(root):
         return make(root, state_dir), "made"
     return adopt(root, state_dir), "adopted"

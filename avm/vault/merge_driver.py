@@ -11,11 +11,14 @@ from avm.vault.location import open_vault
 from avm.vault.merge_lines import merge_lines
 
 
-def run(folder: Path, ancestor: Path, ours: Path, theirs: Path, rel: str, *, virtual: bool) -> None:
+def run(
+    folder: Path, ancestor: Path, ours: Path, theirs: Path, rel: str, *, virtual: bool
+) -> str | None:
     """Merge the files that git wrote for the path `rel` and leave the result in `ours`.
 
     `folder` is the top of the work tree. With `virtual` git merges common ancestors, which nobody
-    will see. Raises AVMError, OSError; `ours` is then as it was.
+    will see. Returns where the other side's text will be kept if it did not fit in, as a rel.
+    Raises AVMError, OSError; `ours` is then as it was.
     """
     vault = open_vault(folder)
     like = git.output(folder, "rev-parse", "HEAD^{tree}")
@@ -24,7 +27,9 @@ def run(folder: Path, ancestor: Path, ours: Path, theirs: Path, rel: str, *, vir
     merged = merging.merge(
         rel, base or None, one, other, lambda *texts: merge_lines(vault.git_state, *texts)
     )
+    copy = None
     if merged.copy is not None and not virtual:
         copy = merging.copy_name(rel, merged.loser)
         conflict_queue.put(vault, rel, copy, merged.copy, merged.data)
     atomic.replace(ours, merged.data)
+    return copy

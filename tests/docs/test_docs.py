@@ -309,9 +309,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_pages_that_are_named_exist_and_the_readme_leads_to_all() -> None:
     files = [*PAGES, ROOT / "pyproject.toml", *(ROOT / "avm").rglob("*.py")]
     for file in files:
-        for name in re.findall(r"\bdocs/\w+\.md", file.read_text("utf-8")):
+        for name in re.findall(r"\bdocs/[\w-]+\.md", file.read_text("utf-8")):
             assert (ROOT / name).exists(), f"{file}: {name}"
-    linked = set(re.findall(r"\(docs/(\w+\.md)\)", (ROOT / "README.md").read_text("utf-8")))
+    linked = set(re.findall(r"\(docs/([\w-]+\.md)\)", (ROOT / "README.md").read_text("utf-8")))
     assert linked == {page.name for page in DOCS.glob("*.md")}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from avm.api.checks.finding import Check, Finding
 from avm.api.view import View
-from avm.vault import condition
+from avm.vault import condition, driver
 from avm.vault.identity import person
 from avm.vault.init import exclude_temp_files
 
@@ -32,6 +32,26 @@ def _temp_rule(view: View) -> Iterator[Finding]:
         )
 
 
+def _merge_driver(view: View) -> Iterator[Finding]:
+    vault = view.store.vault
+    state = driver.state(vault)
+    if state is driver.State.OVERRULED:
+        yield Finding(
+            str(vault.common_dir / "info" / "attributes"),
+            "your lines there keep a git pull of yours from merging memories by AVM's rules",
+            "take them out if you do not mean it (docs/sync-and-conflicts.md)",
+            note=True,
+        )
+    elif state is not driver.State.SET_UP:
+        what = "is not set up" if state is driver.State.MISSING else f"is {state.value}"
+        yield Finding(
+            str(vault.common_dir / "config"),
+            f"the merge driver {what}: a git pull of yours would not merge by this AVM's rules",
+            "avm doctor --fix sets it up",
+            lambda: driver.set_up(vault),
+        )
+
+
 def _identity(view: View) -> Iterator[Finding]:
     root = view.store.vault.root
     unset = condition.unset_identity(view.store.vault)
@@ -52,6 +72,12 @@ CHECKS = (
         "`info/exclude` hides the files of killed writers.",
         _temp_rule,
         "adds the rule",
+    ),
+    Check(
+        "merge-driver",
+        "git merges memories by AVM's rules.",
+        _merge_driver,
+        "sets the driver up",
     ),
     Check("identity", "git knows your name and address (only told).", _identity),
 )
