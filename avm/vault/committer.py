@@ -108,8 +108,9 @@ class Committer:
                 if blocked:
                     return Report(blocked=blocked)
                 try:
-                    self._take_in_copies()
-                    return self._round(policy, Wording(subject, trailers), journalled)
+                    first = self._take_in_copies()
+                    report = self._round(policy, Wording(subject, trailers), journalled)
+                    return replace(report, commits=first + report.commits)
                 except Moved:
                     reason = "the repository changes all the time: another program commits in it"
                 except Detached:
@@ -189,18 +190,22 @@ class Committer:
         self._authors.settle(done, size, begun)
         return report
 
-    def _take_in_copies(self) -> None:
-        """Commit what git's merge driver could not put into the person's merge. Raises what
-        `_round` does."""
+    def _take_in_copies(self) -> list[str]:
+        """Commit what git's merge driver could not put into the person's merge; returns the ids.
+
+        Raises what `_round` does.
+        """
         if not conflict_queue.place(self._vault).exists():
-            return
+            return []
         placed = conflict_queue.put_in_place(self._vault)
         now = self._config.clock.timestamp()
         names = {queued.copy for queued in placed}
         count = "1 text" if len(names) == 1 else f"{len(names)} texts"
-        wording = Wording(f"merge: keep {count} of the other side", ())
-        self._round(Policy(now, 0, 0, people=True, within=names), wording, journalled=False)
+        wording = Wording(f"merge: keep {count} of the other side")
+        policy = Policy(now, 0, 0, people=True, within=names)
+        report = self._round(policy, wording, journalled=False)
         conflict_queue.settle(self._vault, placed)
+        return report.commits
 
     def _still_there(self, entries: list[Entry]) -> list[Entry]:
         """`entries` without versions whose text is gone: `git gc --prune=now` takes what nothing
