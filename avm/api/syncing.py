@@ -79,9 +79,9 @@ def told(report: SyncReport) -> str:
     """A sync in lines, for people."""
     lines = [f"{report.branch} of {report.remote}: {_moved(report)}"]
     for copy, memory in sorted(report.copies.items()):
-        lines.append(f"conflict: {paths.display(memory)}; the other text: {paths.display(copy)}")
-    lines += [f"kept: {paths.display(rel)}, removed on one side" for rel in sorted(report.kept)]
-    lines += [f"left: {paths.display(rel)}: {why}" for rel, why in sorted(report.waiting.items())]
+        lines.append(f"conflict: {memory}; the other text: {copy}")
+    lines += [f"kept: {path}, removed on one side" for path in sorted(report.kept)]
+    lines += [f"left: {path}: {why}" for path, why in sorted(report.waiting.items())]
     if report.copies:
         lines.append("settle conflicts with avm resolve")
     if report.rescue:

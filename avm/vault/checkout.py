@@ -75,9 +75,11 @@ class Checkout:
         """What would be lost, by rel."""
         if len(put) <= _FEW:
             found = changes_of(self._vault, self._objects, head, list(put))
+            # What it says of bytes that git converts, and of very large files, git has to confirm.
+            found = changes(self._vault, [change.path for change in found]) if found else []
         else:
             found = [change for change in changes(self._vault, (".",)) if change.path in put]
-        way = {}
+        way: dict[str, str] = {}
         tracked = self._objects.entries(head, put.keys()) if head else {}
         for change in found:
             if change.staged:

@@ -127,7 +127,7 @@ class Libgit2Objects:
             return whole.write_commit(parent, put, message, author, committer, merged)
         try:
             return self._written(parent, put, message, author, committer, merged)
-        except (pygit2.GitError, KeyError) as err:
+        except (pygit2.GitError, KeyError, ValueError) as err:
             raise RepositoryError(f"libgit2 cannot make the commit: {err}") from err
 
     def _written(

@@ -43,9 +43,10 @@ _FEW = 10
 class SyncReport:
     """What a sync did. `received` and `sent` count commits, `files` what changed in the vault.
 
-    `copies`: conflict copies by rel, each with the memory that it is of. `kept`: what one side
-    removed and the other changed. `rescue`: the name of what was there before, None if nothing
-    moved.
+    `copies`: conflict copies by vault path, each with the file that it is of. `kept`: what one side
+    removed and the other changed. `waiting`: what could not be committed, and why. `merge`: the
+    merge commit, None if none was needed. `rescue`: the name of what was there before, None if
+    nothing moved.
     """
 
     remote: str
@@ -115,6 +116,11 @@ class Syncer:
         `asking`: git may ask for a password. Raises RepositoryError if it cannot be done now, each
         path that is in the way named; RemoteError if the remote cannot be reached or refuses.
         """
+        if (
+            git.config_value(self._vault.root, "--type=bool", "--get", "core.sparseCheckout")
+            == "true"
+        ):
+            raise RepositoryError("avm sync knows no sparse checkout: git pull, then git push")
         lock = try_lock(self._vault.git_state / "sync.lock")
         if lock is None:
             raise RepositoryError("another avm sync is at work in this vault")
@@ -161,7 +167,7 @@ class Syncer:
         done = self._committer.commit(now=True, people=True, held=self._held())
         if done.blocked:
             raise RepositoryError(f"not now: {done.blocked}")
-        report.waiting = done.waiting
+        report.waiting = {paths.display(rel): why for rel, why in done.waiting.items()}
 
     def _take_in(self, theirs: str, remote: Remote, consent: Consent, report: SyncReport) -> None:
         """Bring branch, index and files to where both sides' work is."""
@@ -218,8 +224,9 @@ class Syncer:
         report.rescue = rescue
         report.received += received
         report.files += len(merged.put)
-        report.copies |= merged.copies
-        report.kept += merged.kept
+        shown = paths.display
+        report.copies |= {shown(copy): shown(rel) for copy, rel in merged.copies.items()}
+        report.kept += map(shown, merged.kept)
 
     def _ask(self, ours: str, theirs: str, remote: Remote, consent: Consent) -> None:
         bases = merge_bases(self._vault, ours, theirs)
