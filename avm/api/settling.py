@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from avm.api.viewed import Viewed, again_if_damaged
 from avm.api.written import Settled
-from avm.base import memory_file, merging, paths
+from avm.base import merging, paths
 from avm.base.errors import NotFoundError, RepositoryError, UsageError
 from avm.vault import files
 
@@ -90,7 +90,7 @@ class Settling(Viewed):
     def _theirs(self, rel: str, copy: str) -> bytes:
         """The other side's text as it was before it became a copy."""
         data = files.read(self.store.vault, copy)
-        return memory_file.set_key(data, merging.CONFLICT_OF, None) if _is_memory(rel) else data
+        return merging.unmarked(data) if _is_memory(rel) else data
 
 
 def _is_memory(rel: str) -> bool:

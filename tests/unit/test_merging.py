@@ -372,6 +372,23 @@ def test_a_copy_of_a_name_that_is_no_utf_8_still_says_whose_it_is() -> None:
     assert str(said(found.copy)["conflict_of"]).startswith("/memory/shared/caf")
 
 
+@pytest.mark.parametrize(
+    "data",
+    [b"text\n", b"\xef\xbb\xbftext\n", b"a\r\nb\r\n", front("a: 1"), front("a: 1", "", "# note"),
+     b"\xef\xbb\xbf---\r\na: 1\r\n...\r\nb\r\n", b"", b"no newline"],
+    ids=repr,
+)  # fmt: skip
+def test_a_copy_gives_the_text_back_as_it_was(data: bytes) -> None:
+    copy = merging._marked(REL, data)
+    assert copy != data
+    assert merging.unmarked(copy) == data
+
+
+def test_a_text_that_is_no_copy_is_left_as_it_is() -> None:
+    for data in (b"text\n", b"---\n---\ntext\n", front("a: 1")):
+        assert merging.unmarked(data) == data
+
+
 # Whatever the versions are
 
 WORDS = ("a", "b", "no", "12:30", "x y", "[[l]]", "#t", "ü")
