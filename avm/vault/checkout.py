@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
 import json
 import os
 import shutil
@@ -26,7 +27,7 @@ from avm.vault.changes import CONFLICT, STAGED, changes
 from avm.vault.files import Stamp
 from avm.vault.location import Vault
 from avm.vault.locks import locked
-from avm.vault.merge_trees import SUBMODULE_MODE, difference
+from avm.vault.merge_trees import SUBMODULE_MODE, difference, folders_of
 from avm.vault.objects import Blob, Locked, Moved, Objects
 from avm.vault.processes import GitWatch
 from avm.vault.repository import RepositoryState
@@ -36,6 +37,7 @@ from avm.vault.staging import blob_on_disk, changes_of
 _FEW = 64
 EDITED = "changed and not committed"
 UNTRACKED = "in the way, and not tracked"
+UNWATCHED = "changed, and git was told not to look at it"
 
 #: What paths are to become; None: they go.
 Put = Mapping[str, Blob | None]
@@ -86,7 +88,12 @@ class Checkout:
                 way[change.path] = CONFLICT if change.unmerged else STAGED
             elif change.path in tracked:
                 way[change.path] = EDITED
+        for rel in index_file.unwatched(self._vault, tracked) if tracked else ():
+            if rel not in way and not _is_as(self._vault, rel, tracked[rel], missing=True):
+                way[rel] = UNWATCHED
         for rel, blob in put.items():
+            if rel in tracked and _linked_folder(self._vault, rel):
+                way.setdefault(rel, EDITED)
             if rel in way or (blob and blob[1] == SUBMODULE_MODE):
                 continue
             if rel in held:
@@ -143,11 +150,13 @@ class Checkout:
                         _sync(vault, placed)
                     self._objects.move_branch(before.ref, before.oid, new)
                 except BaseException:
+                    # Should this fail, the note stays for the next committer.
                     _put_back(vault, note)
+                    recovery.checkout_note(vault).unlink()
                     raise
                 index_lock.put_in_place(vault)
+            recovery.checkout_note(vault).unlink()
         finally:
-            recovery.checkout_note(vault).unlink(missing_ok=True)
             copy.unlink(missing_ok=True)
             recovery.forget(vault)
 
@@ -175,35 +184,75 @@ def _put_back(vault: Vault, note: Mapping[str, Any]) -> None:
     if at.stdout.decode().strip() == new:
         return
     forward, backward = difference(vault, old, new), difference(vault, new, old)
-    ours = {rel: backward[rel] for rel, blob in forward.items() if _is_as(vault, rel, blob)}
+    ours = {rel: backward[rel] for rel in _as_placed(vault, forward)}
     with _unpacked(vault, ours, fsync=False) as incoming:
         _place(vault, ours, incoming, {})
 
 
-def _is_as(vault: Vault, rel: str, blob: Blob | None) -> bool:
-    if blob is None:
-        return not os.path.lexists(vault.path(rel))
-    return blob_on_disk(vault, rel, blob[0]) == blob
+def _as_placed(vault: Vault, put: Put) -> set[str]:
+    """The paths that are as a checkout of `put` leaves them."""
+    reached = {rel: blob for rel, blob in put.items() if not _linked_folder(vault, rel)}
+    found = {rel for rel, blob in reached.items() if _is_as(vault, rel, blob)}
+    odd = {rel: blob for rel, blob in reached.items() if blob and rel not in found}
+    # git converts some files: those are compared with what it makes of them.
+    with _unpacked(vault, odd, fsync=False) as made:
+        found |= {rel for rel in odd if _is_same(made / rel, vault.path(rel))}
+    for rel in [rel for rel, blob in reached.items() if blob is None and rel not in found]:
+        place = vault.path(rel)
+        below = [f"{rel}/{name}" for name in _files_below(place)]
+        if below and not place.is_symlink() and found.issuperset(below):
+            found.add(rel)  # a folder took its place, and holds nothing else
+    return found
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return filecmp.cmp(one, other, shallow=False) and not other.is_symlink()
+    except OSError:
+        return False
+
+
+def _is_as(vault: Vault, rel: str, blob: Blob | None, *, missing: bool = False) -> bool:
+    """Whether `blob` stands at `rel`; with `missing` also whether nothing does."""
+    if (blob is None or missing) and not os.path.lexists(vault.path(rel)):
+        return True
+    return blob is not None and blob_on_disk(vault, rel, blob[0]) == blob
+
+
+def _linked_folder(vault: Vault, rel: str) -> str | None:
+    """The folder on the way to `rel` that is a link. Nothing is put in place through one."""
+    folder = paths.parent(rel)
+    while folder:
+        if vault.path(folder).is_symlink():
+            return folder
+        folder = paths.parent(folder)
+    return None
 
 
 def _nowhere(vault: Vault, put: Put) -> set[str]:
     """The paths that this disk has no place for: git keeps them, no file stands for them.
 
     Names that are too long; and where letter case or Unicode's form makes no difference, a name
-    that another file has.
+    that another file has, as may be a folder on the way: that file may be a link.
     """
     found = {rel for rel, blob in put.items() if blob and paths.is_too_long(vault.root, rel)}
     ignoring = git.config_value(vault.root, "--type=bool", "--get", "core.ignorecase") == "true"
     if ignoring:
         taken: dict[str, str] = {}
+        files: set[str] = set()
+        folders: set[str] = set()
         for rel in sorted(rel for rel, blob in put.items() if blob and rel not in found):
             folder = paths.parent(rel)
             for name in _listed(vault.path(folder)):
                 there = f"{folder}/{name}" if folder else name
                 if put.get(there, ()) is not None:
                     taken.setdefault(paths.folded(there), there)
-            if taken.setdefault(paths.folded(rel), rel) != rel:
+            name, above = paths.folded(rel), set(folders_of(paths.folded(rel)))
+            if taken.setdefault(name, rel) != rel or name in folders or above & files:
                 found.add(rel)
+            else:
+                files.add(name)
+                folders |= above
     return found
 
 
@@ -246,7 +295,7 @@ def _row(rel: str, blob: Blob | None, none: str = "") -> bytes:
 
 def _place(vault: Vault, put: Put, incoming: Path, stamps: Mapping[str, Stamp | None]) -> None:
     """Rename each file to where it belongs, and remove those that go. Raises Moved if one is no
-    longer as its stamp says."""
+    longer as its stamp says, or a folder of it is a link."""
     for rel in sorted(put, reverse=True):  # what is in a folder before what takes its place
         if put[rel] is None:
             _check(vault, rel, stamps)
@@ -255,18 +304,18 @@ def _place(vault: Vault, put: Put, incoming: Path, stamps: Mapping[str, Stamp | 
         if blob is None:
             continue
         place = vault.path(rel)
+        _check(vault, rel, stamps)
         if blob[1] == SUBMODULE_MODE:
             place.mkdir(parents=True, exist_ok=True)
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.is_dir() and not place.is_symlink():
             _remove_empty(place)
-        _check(vault, rel, stamps)
         _rename(incoming / rel, place)
 
 
 def _check(vault: Vault, rel: str, stamps: Mapping[str, Stamp | None]) -> None:
-    if rel in stamps and _stamp(vault, rel) != stamps[rel]:
+    if _linked_folder(vault, rel) or (rel in stamps and _stamp(vault, rel) != stamps[rel]):
         raise Moved
 
 

@@ -265,7 +265,7 @@ class _Merge:
 
     def _part_files_from_folders(self, final: dict[str, Blob]) -> None:
         """A file whose name is a folder's by now is kept beside that."""
-        folders = {folder for path in final for folder in _folders(path)}
+        folders = {folder for path in final for folder in folders_of(path)}
         for path in sorted(folders & final.keys()):
             blob = final.pop(path)
             self._place_copy(final, path, blob, blob[0])
@@ -291,7 +291,8 @@ def _is_file(blob: Blob) -> bool:
     return stat.S_ISREG(blob[1])
 
 
-def _folders(path: str) -> Iterator[str]:
+def folders_of(path: str) -> Iterator[str]:
+    """The folders on the way to a path, the topmost first."""
     at = path.find("/")
     while at >= 0:
         yield path[:at]
