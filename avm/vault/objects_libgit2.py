@@ -46,8 +46,6 @@ class Libgit2Objects:
         tree = self._object(commit).tree
         found = {}
         for name in names:
-            if not is_utf8(name):
-                continue
             entry = self._entry(tree, name)
             if entry is not None and entry.type_str == "blob":
                 found[name] = (str(entry.id), int(entry.filemode))
