@@ -16,11 +16,12 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from avm.base import atomic, paths
+from avm.base.errors import RepositoryError
 from avm.base.paths import TEMP_PREFIX
 from avm.vault import git, index_file, index_lock, recovery
 from avm.vault.changes import CONFLICT, STAGED, changes
@@ -62,6 +63,7 @@ class Checkout:
         `held`: paths that are open for writing. Call it with the committers' mutex held. Raises
         InTheWay, Moved, Locked; RepositoryError if git cannot unpack a file.
         """
+        _refuse(rel for rel in put if not paths.is_checked_out(rel))
         nowhere = _nowhere(self._vault, put)
         placed = {rel: blob for rel, blob in put.items() if rel not in nowhere}
         vault = self._vault
@@ -191,7 +193,12 @@ def _put_back(vault: Vault, note: Mapping[str, Any]) -> None:
 
 def _as_placed(vault: Vault, put: Put) -> set[str]:
     """The paths that are as a checkout of `put` leaves them."""
-    reached = {rel: blob for rel, blob in put.items() if not _linked_folder(vault, rel)}
+    nowhere = _nowhere(vault, put)
+    reached = {
+        rel: blob
+        for rel, blob in put.items()
+        if rel not in nowhere and not _linked_folder(vault, rel)
+    }
     found = {rel for rel, blob in reached.items() if _is_as(vault, rel, blob)}
     odd = {rel: blob for rel, blob in reached.items() if blob and rel not in found}
     # git converts some files: those are compared with what it makes of them.
@@ -232,17 +239,18 @@ def _linked_folder(vault: Vault, rel: str) -> str | None:
 def _nowhere(vault: Vault, put: Put) -> set[str]:
     """The paths that this disk has no place for: git keeps them, no file stands for them.
 
-    Names that are too long; and where letter case or Unicode's form makes no difference, a name
-    that another file has, as may be a folder on the way: that file may be a link.
+    Names that are too long, also of what goes; and where letter case or Unicode's form makes no
+    difference, a name that another file has, as may be a folder on the way: that file may be a
+    link.
     """
-    found = {rel for rel, blob in put.items() if blob and paths.is_too_long(vault.root, rel)}
+    found = {rel for rel in put if paths.is_too_long(vault.root, rel)}
     ignoring = git.config_value(vault.root, "--type=bool", "--get", "core.ignorecase") == "true"
     if ignoring:
         taken: dict[str, str] = {}
         files: set[str] = set()
         folders: set[str] = set()
         for rel in sorted(rel for rel, blob in put.items() if blob and rel not in found):
-            folder = paths.parent(rel)
+            folder = _spelled(vault, paths.parent(rel))
             for name in _listed(vault.path(folder)):
                 there = f"{folder}/{name}" if folder else name
                 if put.get(there, ()) is not None:
@@ -256,6 +264,18 @@ def _nowhere(vault: Vault, put: Put) -> set[str]:
     return found
 
 
+def _spelled(vault: Vault, folder: str) -> str:
+    """The folder as its name is spelled on the disk, if there is one of another letter case."""
+    there = ""
+    for name in folder.split("/") if folder else ():
+        listed = _listed(vault.path(there))
+        if name not in listed:
+            same = (other for other in listed if paths.folded(other) == paths.folded(name))
+            name = next(same, name)
+        there = f"{there}/{name}" if there else name
+    return there
+
+
 def _listed(folder: Path) -> list[str]:
     try:
         return sorted(os.listdir(folder))
@@ -267,7 +287,7 @@ def _listed(folder: Path) -> list[str]:
 def _unpacked(vault: Vault, put: Put, *, fsync: bool) -> Iterator[Path]:
     """A folder with the files and links of `put`, as git checks them out. Raises RepositoryError.
 
-    What git takes for no path of a work tree, such as one in `.git`, it refuses here.
+    A path that git takes for none of a work tree, such as one in `.git`, is refused here.
     """
     vault.git_state.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="tree.", dir=vault.git_state))
@@ -277,6 +297,9 @@ def _unpacked(vault: Vault, put: Put, *, fsync: bool) -> Iterator[Path]:
             env = {"GIT_INDEX_FILE": str(folder / "index")}
             feed = b"".join(_row(rel, blob) for rel, blob in files.items())
             git.run(vault.root, ("update-index", "-z", "--index-info"), stdin=feed, env=env)
+            # What it takes for no path, or has as a file and as a folder, git leaves out.
+            listed = git.run(vault.root, ("ls-files", "-z"), env=env).stdout.split(b"\0")
+            _refuse(files.keys() - set(map(os.fsdecode, listed)))
             args = ("checkout-index", "--all", "--quiet", f"--prefix={folder}/files/")
             git.run(vault.root, args, env=env)
         if fsync:
@@ -286,6 +309,12 @@ def _unpacked(vault: Vault, put: Put, *, fsync: bool) -> Iterator[Path]:
         yield folder / "files"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse(names: Iterable[str]) -> None:
+    """Raises RepositoryError if there are any."""
+    if shown := ", ".join(sorted(map(paths.display, names))[:10]):
+        raise RepositoryError(f"nothing was moved: no file can have the name {shown}")
 
 
 def _row(rel: str, blob: Blob | None, none: str = "") -> bytes:
@@ -320,6 +349,8 @@ def _check(vault: Vault, rel: str, stamps: Mapping[str, Stamp | None]) -> None:
 
 
 def _stamp(vault: Vault, rel: str) -> Stamp | None:
+    if _linked_folder(vault, rel):
+        return None  # that is no file of the vault
     try:
         status = vault.path(rel).lstat()
     except OSError:
@@ -330,7 +361,9 @@ def _stamp(vault: Vault, rel: str) -> Stamp | None:
 def _remove(vault: Vault, rel: str) -> None:
     """A file, and the folders that it leaves empty."""
     place = vault.path(rel)
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+    if place.is_dir() and not place.is_symlink():
+        return  # a submodule's, or a folder that took the file's place
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         place.unlink()
     for folder in place.parents:
         if folder == vault.root:
@@ -398,8 +431,8 @@ def _put_by_git(vault: Vault, made: Path, put: Put, nowhere: Collection[str], no
     # First what goes: a folder may take the place of a file.
     rows = sorted(put.items(), key=lambda item: item[1] is not None)
     update("-z", "--index-info", feed=b"".join(_row(rel, blob, none) for rel, blob in rows))
-    if nowhere:
-        names = b"".join(os.fsencode(rel) + b"\0" for rel in sorted(nowhere))
+    if hidden := [rel for rel in sorted(nowhere) if put[rel] is not None]:
+        names = b"".join(os.fsencode(rel) + b"\0" for rel in hidden)
         update("--skip-worktree", "-z", "--stdin", feed=names)
     update("-q", "--refresh", check=False)  # it fails for what somebody edited, which is his
 
