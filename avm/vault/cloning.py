@@ -36,8 +36,7 @@ def clone(
     made = not root.exists()
     root.parent.mkdir(parents=True, exist_ok=True)
     source = os.path.abspath(url) if os.path.exists(url) else url
-    # No template: hooks are installed below, and what a template brings nobody asked for.
-    args = ("clone", "--quiet", "--no-recurse-submodules", "--template=", "--", source, str(root))
+    args = ("clone", "--quiet", "--no-recurse-submodules", "--", source, str(root))
     env = {"GIT_TERMINAL_PROMPT": "1" if asking else "0"}
     code, _, said = git.run_until(root.parent, args, lambda: False, env=env, asking=asking)
     if code != 0:
