@@ -95,3 +95,9 @@ class SecretError(AVMError):
 
     exit_code = 15
     errno = errno.EACCES
+
+
+class FrontMatterError(UsageError):
+    """What was to be committed holds front matter that cannot be read."""
+
+    exit_code = 16
