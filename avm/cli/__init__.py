@@ -39,6 +39,7 @@ VERBS = (
     "model",
     "doctor",
     "hook",
+    "hooks",
     "bench",
     "demo",
 )

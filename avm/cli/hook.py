@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from collections.abc import Callable
@@ -10,13 +11,13 @@ from pathlib import Path
 import click
 
 from avm.base import config, memory_file, paths, secrets
-from avm.base.errors import FrontMatterError, SecretError, UsageError
+from avm.base.errors import AVMError, FrontMatterError, SecretError, UsageError
 from avm.cli.door import Door, say, shared, warn
-from avm.vault import git, staged
+from avm.vault import git, hooks, staged
 from avm.vault.allowed import Allowed
 from avm.vault.files import could_be_memory
 from avm.vault.ignore import is_left_out
-from avm.vault.location import config_file, is_vault, open_vault
+from avm.vault.location import config_file, is_vault, open_vault, vault_around
 
 
 @click.command("hook")
@@ -31,6 +32,8 @@ def command(door: Door, host: str, event: str, args: tuple[str, ...], base: bool
 
     git pre-commit: fail if a staged file holds a secret that was not allowed, or if a staged
     memory's front matter cannot be read.
+
+    git post-merge, post-checkout, post-commit, post-rewrite: tell the keeper, if one runs.
 
     git merge ANCESTOR OURS THEIRS MARKER_SIZE NAME: merge the file NAME into OURS, and print
     "merged"; the merge driver that avm init sets up calls it.
@@ -102,6 +105,18 @@ def _refuse(secret: int, broken: int) -> None:
         raise error(f"not committed: {why}; git commit --no-verify commits it")
 
 
+def _wake(_args: tuple[str, ...], _base: bool) -> None:
+    """Tell the keeper, if one runs, that git changed something. Never fails: nobody would see."""
+    root = vault_around(Path.cwd())
+    if root is None:
+        return
+    from avm.api.keeper import wake
+
+    with contextlib.suppress(AVMError, OSError):
+        settings = config.from_process({}, config_file(root))
+        wake(open_vault(root, settings["state_dir"]), settings)
+
+
 def _allowed(root: Path) -> Allowed | None:
     """What the person allowed in the vault at `root`; None in any other repository."""
     if not is_vault(root):
@@ -114,4 +129,5 @@ _MERGE_ARGUMENTS = 5
 _HOOKS: dict[tuple[str, str], Callable[[tuple[str, ...], bool], None]] = {
     ("git", "pre-commit"): _pre_commit,
     ("git", "merge"): _merge,
+    **{("git", event): _wake for event in hooks.WAKING},
 }
