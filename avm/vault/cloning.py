@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
 
 from avm.base.errors import ExistsError, RemoteError, RepositoryError, UsageError
-from avm.vault import driver, git, init
+from avm.vault import driver, git, hooks, init
 from avm.vault.location import Vault, is_vault, open_vault
 
 #: Where a remote says nothing, in this order.
@@ -55,6 +56,8 @@ def clone(
         how = "adopted"
     vault = open_vault(root, state_dir)
     driver.set_up(vault)
+    with contextlib.suppress(RepositoryError):  # somebody's hooks for all repositories stay alone
+        hooks.install(vault)
     return vault, how
 
 
