@@ -21,9 +21,13 @@ class Settling(Viewed):
     def conflicts(self, folder: str = "") -> dict[str, list[str]]:
         """Memories that two sides changed, by path: where the other side's text was kept, or that
         git has them in a merge of the person's. Raises RepositoryError."""
+        self.store.refresh()
+        return self._conflicts(folder)
+
+    def _conflicts(self, folder: str) -> dict[str, list[str]]:
+        """The same, by an index that is fresh."""
         from avm.vault import index_file
 
-        self.store.refresh()
         where = self._filter(folder)
         found: dict[str, list[str]] = {}
         copies = set(self.store.index.conflict_copies(where))

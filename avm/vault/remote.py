@@ -27,6 +27,10 @@ _MOVED = (
 )
 
 
+class NoRemote(RepositoryError):
+    """There is no remote to sync with, or one of several that nobody has chosen."""
+
+
 class PushedFirst(Exception):
     """Somebody else pushed meanwhile: fetch again."""
 
@@ -61,7 +65,7 @@ def find(vault: Vault, ref: str, named: str | None) -> Remote:
         name = known[0] if len(known) == 1 else "origin" if "origin" in known else ""
     if not name:
         which = f"say which: {', '.join(known)}" if known else "git remote add origin URL"
-        raise RepositoryError(f"{vault.root} has no remote to sync with: {which}")
+        raise NoRemote(f"{vault.root} has no remote to sync with: {which}")
     merge = git.config_value(vault.root, "--get", f"branch.{branch}.merge")
     there = merge.removeprefix(_HEADS) if merge and name == upstream else branch
     if name in known:
