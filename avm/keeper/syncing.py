@@ -12,9 +12,17 @@ from avm.api.store import Store
 from avm.api.syncing import readers
 from avm.base import log, paths
 from avm.base.errors import AVMError, RemoteError
-from avm.vault import git, history
+from avm.vault import history
 from avm.vault.remote import NoRemote
-from avm.vault.sync import SyncAtWork, Syncer, SyncReport, known_remotes, note_known
+from avm.vault.sync import (
+    SyncAtWork,
+    Syncer,
+    SyncReport,
+    distance,
+    known_remotes,
+    last_sync,
+    note_known,
+)
 
 _log = log.logger(__name__)
 _POLL_SECONDS = 0.5
@@ -121,17 +129,14 @@ class AutoSync:
         self._stopped = threading.Event()
         self._until = float("inf")
         self._at_work = False
+        #: Whether it syncs at all.
+        self.is_on = store.config.syncs
         #: Whether there is a remote, as far as was looked.
         self._has_remote = True
         self._problem: str | None = None
         self._clock = store.config.clock
         self._tried_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="avm-sync", daemon=True)
-
-    @property
-    def is_on(self) -> bool:
-        """Whether it syncs at all."""
-        return self._every is not None or self._on_commit
 
     @property
     def is_needed(self) -> bool:
@@ -196,7 +201,7 @@ class AutoSync:
             report = self._syncer.sync()
             self._look_after(report)
             schedule.done(time.monotonic())
-            if not self._all_sent():
+            if self._on_commit and not self._all_sent():
                 schedule.committed(time.monotonic())
         except SyncAtWork:
             schedule.at_work(time.monotonic())
@@ -237,10 +242,8 @@ class AutoSync:
 
     def _all_sent(self) -> bool:
         """Whether the remote has what HEAD is at; a commit may have been made meanwhile."""
-        self._head = self._heads.head()
-        ref = self._syncer.remote().ref
-        done = git.run(self._vault.root, ("rev-parse", "--verify", "--quiet", ref), check=False)
-        return done.stdout.decode().strip() == (self._head or "")
+        self._head, last = self._heads.head(), last_sync(self._vault)
+        return last is None or not self._head or not (distance(self._vault, last) or (0, 0))[0]
 
     def _because(self, err: AVMError) -> str:
         if self._until < time.monotonic():

@@ -16,10 +16,12 @@ from conftest import git, gone, keeper_of, run_avm, wait_for
 from vault_helpers import assert_clean, head, put, show
 
 from avm import AVM
+from avm.api import keeper as api_keeper
 from avm.api import open_avm, syncing
 from avm.api.keeper import hello
 from avm.api.syncing import without_secret
 from avm.api.waiting import Waiting
+from avm.keeper import syncing as keeper_syncing
 from avm.keeper.keeper import Keeper
 from avm.keeper.syncing import AutoSync
 from avm.vault import cloning, locks
@@ -170,6 +172,19 @@ def test_a_remote_that_never_answers_does_not_keep_the_keeper(vault: Vault) -> N
     assert "cannot" not in (vault.state_dir / "keeper.log").read_text()
 
 
+def test_a_library_starts_a_keeper_that_is_to_sync(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVM_KEEPER_AUTOSTART", "true")
+    monkeypatch.setenv("AVM_SYNC_EVERY", "60s")
+    before = last_sync(vault)
+    with AVM(vault.root, semantic="off") as avm:
+        avm.search("common")
+        wait_for(lambda: last_sync(vault) != before, "the keeper's first sync", 60)
+    assert run_avm("--vault", str(vault.root), "keeper", "stop").stdout == "stopped\n"
+    assert [started.wait(10) is not None for started in api_keeper._started]
+
+
 # One sync
 
 
@@ -280,6 +295,21 @@ def test_nobody_is_asked_for_a_password(
             serving.join()
     assert "cannot fetch from origin: " in told["problem"]
     caplog.clear()
+
+
+def test_what_gets_nowhere_is_given_up(
+    vault: Vault, syncing_of: type[Syncing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_syncing, "_LONGEST_SYNC_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"git://127.0.0.1:{listening.getsockname()[1]}/x"
+        git(vault.root, "remote", "set-url", "origin", address)
+        sync = syncing_of(vault)
+        told = sync()
+        assert told["problem"] == "no answer for 0 minutes" and 0 < told["next"] <= 5
+        shown = sync.avm.synced({"sync": told})
+    assert shown is not None and shown.failed_at is not None
+    assert shown.error == told["problem"] and shown.at is not None
 
 
 # How long it stays

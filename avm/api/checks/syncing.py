@@ -7,19 +7,18 @@ from collections.abc import Iterator
 from avm.api.checks.finding import Check, Finding
 from avm.api.view import View
 from avm.base import paths
-from avm.vault.sync import last_sync
 
 _LONG_SECONDS = 86_400
 
 
 def _sync(view: View) -> Iterator[Finding]:
-    last = last_sync(view.store.vault)
-    if last is None or last.error is None:
+    synced = view.synced(view.store.keeper.status())
+    if synced is None or synced.error is None:
         return
-    error = paths.printable(last.error)
-    if last.done_at is None:
+    error = paths.printable(synced.error)
+    if synced.at is None:
         yield Finding("", f"no sync has come to its end yet: {error}", "avm sync")
-    elif (age := view.store.now() - last.done_at) > _LONG_SECONDS:
+    elif (age := view.store.now() - synced.at.timestamp()) > _LONG_SECONDS:
         days = f"{age / _LONG_SECONDS:.0f} days"
         yield Finding("", f"not synced for {days}: {error}", "avm sync")
 
