@@ -67,6 +67,7 @@ class Syncing(Settling):
         """How the vault stands to its remote, None if it has none; `keeper`: what that says of
         itself. Raises AccessError for an agent, RepositoryError."""
         from avm.api.facts import Synced
+        from avm.vault.remote import without_secret
         from avm.vault.sync import distance, last_sync
 
         syncer = self._syncer(lambda: False)
@@ -75,7 +76,7 @@ class Syncing(Settling):
         if last is None:
             named = self.store.config["sync.remote"]
             try:
-                return Synced(without_secret(syncer.remote().name), error=own.get("problem"))
+                return Synced(syncer.remote().name, error=own.get("problem"))
             except RepositoryError as err:
                 return Synced(without_secret(named), error=str(err)) if named else None
         failed_at, error = last.at, last.error
@@ -83,7 +84,7 @@ class Syncing(Settling):
             failed_at, error = own["tried_at"], own["problem"]
         ahead, behind = distance(self.store.vault, last) or (None, None)
         return Synced(
-            without_secret(last.remote),
+            last.remote,
             None if last.done_at is None else instant_of(last.done_at),
             ahead,
             behind,
@@ -115,18 +116,9 @@ class Syncing(Settling):
 def readers(url: str) -> str:
     """What a person should know before a vault goes to the remote at `url`."""
     return (
-        f"whoever can read {without_secret(url)} can read all of this vault: memory/private/ keeps"
+        f"whoever can read {url} can read all of this vault: memory/private/ keeps"
         " agents apart, not people; for a hard wall keep two vaults"
     )
-
-
-def without_secret(url: str) -> str:
-    """An address less the name and password that may stand in it: `https://pat:…@host/…`."""
-    scheme, mark, rest = url.partition("://")
-    if not mark or scheme == "ssh":
-        return url
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def told(report: SyncReport) -> str:

@@ -19,13 +19,13 @@ from avm import AVM
 from avm.api import keeper as api_keeper
 from avm.api import open_avm, syncing
 from avm.api.keeper import hello
-from avm.api.syncing import without_secret
 from avm.api.waiting import Waiting
 from avm.keeper import syncing as keeper_syncing
 from avm.keeper.keeper import Keeper
 from avm.keeper.syncing import AutoSync
 from avm.vault import cloning, locks
 from avm.vault.location import Vault
+from avm.vault.remote import without_secret
 from avm.vault.sync import SyncAtWork, known_remotes, last_sync, note_known
 
 SOON = {"AVM_SYNC_EVERY": "1s", "AVM_SYNC_ON_COMMIT": "true", "AVM_COMMIT_QUIET": "0.1s"}
