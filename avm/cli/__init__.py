@@ -43,6 +43,7 @@ VERBS = (
     "model",
     "doctor",
     "hook",
+    "hooks",
     "bench",
     "demo",
 )

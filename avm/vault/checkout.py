@@ -68,7 +68,7 @@ class Checkout:
         placed = {rel: blob for rel, blob in put.items() if rel not in nowhere}
         vault = self._vault
         with _unpacked(vault, placed, fsync=self._fsync) as incoming, locked(vault.write_lock):
-            stamps = {rel: _stamp(vault, rel) for rel in placed}
+            stamps = _stamps(vault, placed)
             if way := self._in_the_way(before.oid, placed, held):
                 raise InTheWay(way)
             if command := self._watch.running():
@@ -93,35 +93,30 @@ class Checkout:
         for rel in index_file.unwatched(self._vault, tracked) if tracked else ():
             if rel not in way and not _is_as(self._vault, rel, tracked[rel], missing=True):
                 way[rel] = UNWATCHED
+        folders: dict[str, str | None] = {"": None}
         for rel, blob in put.items():
-            if rel in tracked and _linked_folder(self._vault, rel):
-                way.setdefault(rel, EDITED)
-            if rel in way or (blob and blob[1] == SUBMODULE_MODE):
-                continue
+            other = _on_the_way(self._vault, paths.parent(rel), put, folders)
             if rel in held:
-                way[rel] = "open for writing"
-            elif rel not in tracked and blob and (other := self._untracked(rel, blob, put)):
-                way[other] = UNTRACKED
+                way.setdefault(rel, "open for writing")
+            elif other is None and rel not in tracked and blob and blob[1] != SUBMODULE_MODE:
+                other = self._untracked(rel, blob, put)
+            if other is not None:
+                way.setdefault(other, UNTRACKED)
         return way
 
     def _untracked(self, rel: str, blob: Blob, put: Put) -> str | None:
-        """What stands where the new file `rel` is to be, or where a folder of it is to be."""
-        folder = paths.parent(rel)
-        while folder:
-            try:
-                mode = self._vault.path(folder).lstat().st_mode
-            except OSError:
-                folder = paths.parent(folder)
-                continue
-            if not stat.S_ISDIR(mode):
-                return None if put.get(folder, blob) is None else folder
-            break
+        """What stands where the new file `rel` is to be."""
+        if any(put.get(folder, blob) is None for folder in folders_of(rel)):
+            return None  # what goes was a file, or a link: nothing of it is there
         place = self._vault.path(rel)
-        if place.is_dir() and not place.is_symlink():
+        try:
+            mode = place.lstat().st_mode
+        except OSError:
+            return None
+        if stat.S_ISDIR(mode):
             names = [f"{rel}/{name}" for name in _files_below(place)]
             return next((name for name in names if put.get(name, blob) is not None), None)
-        same = not os.path.lexists(place) or blob_on_disk(self._vault, rel, blob[0]) == blob
-        return None if same else rel
+        return None if blob_on_disk(self._vault, rel, blob[0]) == blob else rel
 
     def _switch(
         self,
@@ -322,6 +317,23 @@ def _row(rel: str, blob: Blob | None, none: str = "") -> bytes:
     return f"{mode:06o} {oid}\t".encode() + os.fsencode(rel) + b"\0"
 
 
+def _on_the_way(vault: Vault, folder: str, put: Put, known: dict[str, str | None]) -> str | None:
+    """What is no folder where `folder` is to be or one above it: a link is not followed. `known`:
+    what was found out so far."""
+    if folder in known:
+        return known[folder]
+    found = _on_the_way(vault, paths.parent(folder), put, known)
+    if found is None:
+        try:
+            mode = os.lstat(f"{vault.root}/{folder}").st_mode
+        except OSError:
+            mode = stat.S_IFDIR  # it will be made
+        goes = folder in put and put[folder] is None
+        found = None if stat.S_ISDIR(mode) or goes else folder
+    known[folder] = found
+    return found
+
+
 def _place(vault: Vault, put: Put, incoming: Path, stamps: Mapping[str, Stamp | None]) -> None:
     """Rename each file to where it belongs, and remove those that go. Raises Moved if one is no
     longer as its stamp says, or a folder of it is a link."""
@@ -329,33 +341,49 @@ def _place(vault: Vault, put: Put, incoming: Path, stamps: Mapping[str, Stamp | 
         if put[rel] is None:
             _check(vault, rel, stamps)
             _remove(vault, rel)
+    made: set[str] = set()
     for rel, blob in sorted(put.items()):
         if blob is None:
             continue
-        place = vault.path(rel)
-        _check(vault, rel, stamps)
-        if blob[1] == SUBMODULE_MODE:
-            place.mkdir(parents=True, exist_ok=True)
-            continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if place.is_dir() and not place.is_symlink():
-            _remove_empty(place)
-        _rename(incoming / rel, place)
+        folder = rel if blob[1] == SUBMODULE_MODE else paths.parent(rel)
+        if folder not in made:
+            if _linked_folder(vault, rel):
+                raise Moved
+            os.makedirs(f"{vault.root}/{folder}", exist_ok=True)
+            made.add(folder)
+        if blob[1] != SUBMODULE_MODE:
+            if _check(vault, rel, stamps):
+                _remove_empty(vault.path(rel))
+            _rename(f"{incoming}/{rel}", f"{vault.root}/{rel}")
 
 
-def _check(vault: Vault, rel: str, stamps: Mapping[str, Stamp | None]) -> None:
-    if _linked_folder(vault, rel) or (rel in stamps and _stamp(vault, rel) != stamps[rel]):
+def _check(vault: Vault, rel: str, stamps: Mapping[str, Stamp | None]) -> bool:
+    """Whether a folder stands there. Raises Moved."""
+    status = _status(vault, rel)
+    is_folder = status is not None and stat.S_ISDIR(status.st_mode)
+    if rel in stamps and _stamp(status) != stamps[rel]:
         raise Moved
+    return is_folder
 
 
-def _stamp(vault: Vault, rel: str) -> Stamp | None:
-    if _linked_folder(vault, rel):
-        return None  # that is no file of the vault
+def _stamps(vault: Vault, put: Put) -> dict[str, Stamp | None]:
+    """What stands at each path, None: nothing. What is seen through a link that goes is not."""
+    gone = {rel for rel, blob in put.items() if blob is None}
+    return {
+        rel: _stamp(_status(vault, rel)) if gone.isdisjoint(folders_of(rel)) else None
+        for rel in put
+    }
+
+
+def _status(vault: Vault, rel: str) -> os.stat_result | None:
     try:
-        status = vault.path(rel).lstat()
+        return os.lstat(f"{vault.root}/{rel}")
     except OSError:
         return None
-    return None if stat.S_ISDIR(status.st_mode) else Stamp.of(status)
+
+
+def _stamp(status: os.stat_result | None) -> Stamp | None:
+    return None if status is None or stat.S_ISDIR(status.st_mode) else Stamp.of(status)
 
 
 def _remove(vault: Vault, rel: str) -> None:
@@ -380,14 +408,14 @@ def _remove_empty(folder: Path) -> None:
             os.rmdir(place)
 
 
-def _rename(source: Path, target: Path) -> None:
+def _rename(source: str, target: str) -> None:
     try:
         os.rename(source, target)
     except OSError as err:
         if err.errno != errno.EXDEV:
             raise
         # A linked worktree may be on another file system than its git dir.
-        temp = target.parent / f"{TEMP_PREFIX}{os.getpid()}-checkout"
+        temp = f"{os.path.dirname(target)}/{TEMP_PREFIX}{os.getpid()}-checkout"
         shutil.copy2(source, temp, follow_symlinks=False)
         os.rename(temp, target)
 

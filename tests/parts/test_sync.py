@@ -354,7 +354,7 @@ def a_link_in_place_of_its_folder(vault: Vault) -> None:
         (skipped, X),
         (skipped_elsewhere, "work.txt"),
         (a_mode, "work.txt"),
-        (a_link_in_place_of_its_folder, "outer/o.txt"),
+        (a_link_in_place_of_its_folder, "outer"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
