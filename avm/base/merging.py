@@ -19,6 +19,8 @@ from avm.base.times import parse_duration, parse_instant
 CONFLICT_OF = "conflict_of"
 _COPY = re.compile(r"(.+)\.conflict-[0-9a-f]{8,64}(\.[^./]+)?", re.DOTALL)
 COPY_DIGITS = 8
+#: How many more it takes where another text has the name.
+MORE_DIGITS = 4
 #: Lists of names: what either side added or took out counts.
 _SETS = ("tags", "links", "aliases", "supersedes")
 #: git takes a file for binary that has a NUL in its first 8,000 bytes.

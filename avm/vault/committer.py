@@ -199,12 +199,12 @@ class Committer:
             return []
         placed = conflict_queue.put_in_place(self._vault)
         now = self._config.clock.timestamp()
-        names = {queued.copy for queued in placed}
+        names = set(placed.values())
         count = "1 text" if len(names) == 1 else f"{len(names)} texts"
         wording = Wording(f"merge: keep {count} of the other side")
         policy = Policy(now, 0, 0, people=True, within=names)
         report = self._round(policy, wording, journalled=False)
-        conflict_queue.settle(self._vault, placed)
+        conflict_queue.settle(self._vault, placed.keys())
         return report.commits
 
     def _still_there(self, entries: list[Entry]) -> list[Entry]:

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from avm.base import atomic
+from avm.base import atomic, merging
 from avm.vault import git
 from avm.vault.journal import Journal
 from avm.vault.location import Vault
@@ -25,11 +25,11 @@ _KEPT_SECONDS = 90 * 86_400
 
 @dataclass(frozen=True)
 class Queued:
-    """A conflict copy `copy` (a rel) of `path`: its blob, and the blob that the driver left at
-    `path`. `at` in seconds since the epoch."""
+    """A conflict copy of `path` (a rel): its blob, the blob `loser` that it is named after, and the
+    blob that the driver left at `path`. `at` in seconds since the epoch."""
 
     path: str
-    copy: str
+    loser: str
     blob: str
     result: str
     at: float
@@ -40,12 +40,13 @@ def place(vault: Vault) -> Path:
     return vault.own_state / "conflicts.jsonl"
 
 
-def put(vault: Vault, path: str, copy: str, data: bytes, result: bytes) -> None:
-    """Keep `data` until it can stand at `copy`. Raises RepositoryError."""
+def put(vault: Vault, path: str, loser: str, data: bytes, result: bytes) -> None:
+    """Keep `data`, the text of the version `loser`, until it can stand beside `path`. Raises
+    RepositoryError."""
     written = git.run(vault.root, ("hash-object", "-w", "--stdin"), stdin=data).stdout
     blob = written.decode().strip()
     git.run(vault.root, ("update-ref", f"{_REFS}{blob}", blob))
-    queued = Queued(path, copy, blob, git.blob_id(result, blob), time.time())
+    queued = Queued(path, loser, blob, git.blob_id(result, blob), time.time())
     Journal(place(vault)).append(asdict(queued))
 
 
@@ -57,20 +58,34 @@ def waiting(vault: Vault) -> list[Queued]:
             queued = Queued(**record)
         except TypeError:
             continue
-        found[queued.copy, queued.blob] = queued
+        found[queued.path, queued.blob] = queued
     return list(found.values())
 
 
-def put_in_place(vault: Vault) -> list[Queued]:
-    """Write the copies whose merge was made, where nothing stands yet. Call it while no operation
-    of the person's is in progress. Raises RepositoryError."""
-    made = [queued for queued in waiting(vault) if _was_made(vault, queued)]
-    for queued in made:
-        target = vault.path(queued.copy)
+def put_in_place(vault: Vault) -> dict[Queued, str]:
+    """Write the copies whose merge was made under names that are free; returns them. Call it while
+    no operation of the person's is in progress. Raises RepositoryError."""
+    made = {
+        queued: _free_name(vault, queued) for queued in waiting(vault) if _was_made(vault, queued)
+    }
+    for queued, copy in made.items():
+        target = vault.path(copy)
         if not os.path.lexists(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_new(target, git.run(vault.root, ("cat-file", "blob", queued.blob)).stdout)
     return made
+
+
+def _free_name(vault: Vault, queued: Queued) -> str:
+    """As the merge of `avm sync` names it: with more digits where another text has the name."""
+    digits = merging.COPY_DIGITS
+    while True:
+        name = merging.copy_name(queued.path, queued.loser, digits)
+        there = blob_on_disk(vault, name, queued.blob)
+        is_free = not os.path.lexists(vault.path(name)) or (there and there[0] == queued.blob)
+        if is_free or digits >= len(queued.loser):
+            return name
+        digits += merging.MORE_DIGITS
 
 
 def settle(vault: Vault, done: Collection[Queued]) -> None:

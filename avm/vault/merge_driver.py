@@ -30,6 +30,6 @@ def run(
     copy = None
     if merged.copy is not None and not virtual:
         copy = merging.copy_name(rel, merged.loser)
-        conflict_queue.put(vault, rel, copy, merged.copy, merged.data)
+        conflict_queue.put(vault, rel, merged.loser, merged.copy, merged.data)
     atomic.replace(ours, merged.data)
     return copy

@@ -251,7 +251,7 @@ class _Merge:
             name = merging.copy_name(path, loser, digits)
             if self._is_free(final, name, blob) or digits >= len(loser):
                 break
-            digits += 4
+            digits += merging.MORE_DIGITS
         final[name] = blob
         self._result.copies[name] = path
 
