@@ -133,6 +133,7 @@ class Checkout:
         note = {"old": before.oid, "new": new, "ref": before.ref}
         recovery.note(vault, ref=before.ref, new=new, copy=copy)
         placed = {rel: blob for rel, blob in put.items() if rel not in nowhere}
+        went_back = False
         try:
             with index_lock.held(vault, copy):
                 if RepositoryState.read(vault) != before:
@@ -150,12 +151,15 @@ class Checkout:
                     # Should this fail, the note stays for the next committer.
                     _put_back(vault, note)
                     recovery.checkout_note(vault).unlink()
+                    went_back = True
                     raise
                 index_lock.put_in_place(vault)
             recovery.checkout_note(vault).unlink()
         finally:
             copy.unlink(missing_ok=True)
             recovery.forget(vault)
+            if went_back:
+                recovery.see_anew(vault)
 
 
 def put_back(vault: Vault) -> None:

@@ -51,7 +51,8 @@ def forget(vault: Vault) -> None:
 
 def recover(vault: Vault) -> None:
     """Finish or undo what a killed committer, or a killed checkout, left."""
-    if checkout_note(vault).exists():
+    was_moving = checkout_note(vault).exists()
+    if was_moving:
         from avm.vault import checkout
 
         checkout.put_back(vault)
@@ -80,6 +81,13 @@ def recover(vault: Vault) -> None:
                 leftover.unlink(missing_ok=True)  # a killed committer's git may still rename it
     empty_quarantine(vault)
     forget(vault)
+    if was_moving:
+        see_anew(vault)
+
+
+def see_anew(vault: Vault) -> None:
+    """Have git's index know files that were put back: they are as they were, with new stamps."""
+    git.run(vault.root, ("update-index", "-q", "--refresh"), check=False)
 
 
 def _drop_ref_lock(vault: Vault, ref: str, new: str) -> None:

@@ -634,6 +634,29 @@ def test_a_filter_that_is_required_and_fails_moves_nothing(tmp_path: Path) -> No
     assert_clean(two)
 
 
+def test_a_move_that_fails_midway_goes_back_and_git_sees_no_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from avm.vault import checkout
+
+    one, two = pair(tmp_path, {X: LONG, Y: "y\n", "a.txt": "a\n"})
+    pushed(one, {X: "theirs\n", Y: None, "a.txt": "b\n", "memory/shared/new/n.md": "n\n"})
+
+    def full(*args: object, **named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkout, "_write_index", full)
+        with pytest.raises(OSError, match="No space left"):
+            sync(two)
+    git(two.root, "diff-files", "--quiet")
+    assert git(two.root, "status", "--porcelain") == ""
+    assert not two.path("memory/shared/new").exists()
+    assert_sound(two)
+    assert sync(two).received == 1
+    assert_clean(two)
+
+
 def test_a_filter_whose_command_only_the_remote_names_does_not_run(tmp_path: Path) -> None:
     one, two = pair(tmp_path)
     config = f'[filter "x"]\n\tsmudge = touch {tmp_path}/ran\n'
