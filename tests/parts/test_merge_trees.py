@@ -570,3 +570,13 @@ def test_git_is_asked_for_nothing_that_a_name_could_say(quick: Repository) -> No
         base, dict.fromkeys(names, b"top\n" + LONG), dict.fromkeys(names, LONG + b"end\n")
     )
     assert files == dict.fromkeys(names, b"top\n" + LONG + b"end\n")
+
+
+def test_files_that_are_too_large_are_not_merged_by_lines(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merge_trees, "_MOST_MERGED", 100)
+    ours, theirs = b"top\n" + LONG, LONG + b"end\n"
+    files, found = repo.three({X: LONG}, {X: ours}, {X: theirs})
+    assert set(files.values()) == {ours, theirs}
+    assert list(found.copies.values()) == [X]

@@ -861,3 +861,46 @@ def test_a_push_that_a_hook_refuses_is_told_and_nothing_is_lost(tmp_path: Path) 
 @pytest.mark.parametrize("said", remote._MOVED)
 def test_git_s_words_for_who_was_first_are_known(said: str) -> None:
     assert said == said.lower()
+
+
+def test_an_agent_s_write_while_a_sync_runs_is_committed_and_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the commit and the move."""
+    one, two = pair(tmp_path, {X: LONG})
+    pushed(one, {X: "theirs\n" + LONG})
+    fetched = remote.Link.fetch
+    written: list[str] = []
+
+    def fetch(link: remote.Link) -> str | None:
+        if not written:
+            remember(two, X, LONG + "mine\n")
+            written.append(X)
+        return fetched(link)
+
+    monkeypatch.setattr(remote.Link, "fetch", fetch)
+    sync(two)
+    assert two.path(X).read_text() == "theirs\n" + LONG + "mine\n"
+    assert_clean(two)
+
+
+def test_a_write_between_the_look_and_the_move_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from avm.vault import checkout
+
+    one, two = pair(tmp_path, {X: LONG, "a.txt": "a\n"})
+    pushed(one, {X: "theirs\n" + LONG, "a.txt": "b\n"})
+    real = checkout.Checkout._switch
+    written: list[str] = []
+
+    def switch(self: checkout.Checkout, *args: object) -> None:
+        if not written:
+            written.append(X)
+            write(two, {X: LONG + "mine\n"})
+        real(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(checkout.Checkout, "_switch", switch)
+    sync(two)
+    assert two.path(X).read_text() == "theirs\n" + LONG + "mine\n"
+    assert_clean(two)
