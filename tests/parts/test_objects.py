@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -15,7 +18,8 @@ from avm.vault.identity import Identity
 from avm.vault.location import Vault
 from avm.vault.objects import FILE_MODE, Blob, Locked, Moved, Objects, Signature, open_objects
 from avm.vault.objects_git import MOST_PATHS, GitObjects
-from avm.vault.objects_libgit2 import Libgit2Objects, open_repository
+from avm.vault.objects_libgit2 import LastingRepository, Libgit2Objects, open_repository
+from avm.vault.past import PastTrees
 
 PAT = Signature(Identity("Pat Person", "pat@example.org"), 1_700_000_000, 60)
 AKASHI = Signature(Identity("akashi", "akashi@agents.avm.invalid"), 1_700_000_123, -210)
@@ -329,6 +333,54 @@ def test_both_ways_make_the_same_commits(tmp_path: Path) -> None:
         at = make_commit(objects, at, {"memory/d/y.md": None, git_names[0]: None}, "no line end")
         ids.append([*made, at])
     assert ids[0] == ids[1]
+
+
+# What a process that stays keeps open and in memory
+
+MANY = 600
+
+
+def test_a_pack_that_git_replaced_is_let_go(tmp_path: Path) -> None:
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("no /proc tells what is open")
+    vault = repository(tmp_path / "r")
+    objects, past = Libgit2Objects(vault), PastTrees(vault, many=True)
+    at = None
+    for number in range(3):
+        at = make_commit(objects, at, files(objects, f"{number}.md"))
+        git(vault.root, "update-ref", "refs/heads/main", at)
+        git(vault.root, "repack", "-adq")
+        git(vault.root, "prune-packed", "-q")
+        assert set(objects.entries(at, ["0.md"])) == set(past.folder(at, "")) & {"0.md"}
+    packs = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    ours = {name for name in packs if name.startswith(str(vault.root))}
+    assert len(ours) == 1, ours
+
+
+def test_the_rules_of_folders_that_were_asked_for_are_not_kept(tmp_path: Path) -> None:
+    vault = repository(tmp_path / "r")
+    lasting = LastingRepository(vault)
+    used = _heap()
+    for number in range(5 * MANY):
+        with lasting.used([f"d{number}/a.md"]) as repo:
+            assert not repo.path_is_ignored(f"d{number}/a.md")
+    assert _heap() - used < 5 * MANY * 150
+
+
+def _heap() -> int:
+    """The bytes in use that C code asked for."""
+
+    class Info(ctypes.Structure):
+        _fields_ = [(f"_{number}", ctypes.c_size_t) for number in range(10)]
+
+    try:
+        ask = ctypes.CDLL(None).mallinfo2
+    except AttributeError:
+        pytest.skip("this C library does not tell what is in use")
+    ask.restype = Info
+    gc.collect()
+    found = ask()
+    return int(found._4) + int(found._7)  # hblkhd, uordblks
 
 
 # Branches
