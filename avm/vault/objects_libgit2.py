@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
@@ -14,7 +15,10 @@ from avm.vault.location import Vault
 from avm.vault.objects import Blob, Locked, Moved, Signature
 from avm.vault.objects_git import GitObjects
 
-_TREE_MODE = 0o040000
+#: A row of a tree: mode (octal digits) and id (bytes), and what tells them apart in git's object.
+_Row = tuple[bytes, bytes]
+_ROW = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
+_FOLDER = b"40000"
 _CACHE_BYTES = 16 * 1024 * 1024
 #: As much of a pack is mapped at a time, and as much of all packs together, in bytes.
 _WINDOW, _MAPPED = 1024 * 1024, 64 * 1024 * 1024
@@ -220,7 +224,7 @@ def _entry(repo: Any, tree: Any, name: str) -> Any:
     mount or a keeper asks for one at each write.
     """
     entry = None
-    for part in name.encode("utf-8", "surrogateescape").split(b"/"):
+    for part in _key(name).split(b"/"):
         if entry is not None:
             if not _is_tree(entry):
                 return None
@@ -235,30 +239,38 @@ def _entry(repo: Any, tree: Any, name: str) -> Any:
 def _updated(repo: Any, base: Any, put: Mapping[str, Blob | None]) -> Any:
     """The id of tree `base` (None: empty) with `put` in it.
 
-    Only the folders on the way are written: `Index.write_tree` would write all of them and
-    sweep in what the person staged.
+    Only the folders on the way are written: `Index.write_tree` would write all of them and sweep in
+    what the person staged. And `TreeBuilder` keeps each name that it is to remove for ever.
     """
-    builder = repo.TreeBuilder(base) if base is not None else repo.TreeBuilder()
-    before = repo[base] if base is not None else ()
+    from pygit2.enums import ObjectType
+
+    rows = _rows(repo[base].read_raw()) if base is not None else {}
     below: dict[str, dict[str, Blob | None]] = {}
     for path, blob in put.items():
         name, _, rest = path.partition("/")
         if rest:
             below.setdefault(name, {})[rest] = blob
         elif blob is not None:
-            builder.insert(name, *blob)
-        elif (entry := _entry(repo, before, name)) is not None and not _is_tree(entry):
-            builder.remove(name)  # not the folder that another author put in the file's place
+            rows[_key(name)] = _row(repo, *blob)
+        elif not _is_folder(rows.get(_key(name))):
+            rows.pop(_key(name), None)  # not the folder that another put in the file's place
     for name, inner in below.items():
         # A file that takes the folder's place has been put in above.
-        entry = _entry(repo, before, name) if put.get(name) is None else None
-        folder = entry.id if entry is not None and _is_tree(entry) else None
+        before = rows.get(_key(name))
+        folder = before[1].hex() if before is not None and _is_folder(before) else None
         subtree = _updated(repo, folder, inner)
         if len(repo[subtree]):
-            builder.insert(name, subtree, _TREE_MODE)
+            rows[_key(name)] = _FOLDER, subtree.raw
         elif folder is not None:
-            builder.remove(name)
-    return builder.write()
+            del rows[_key(name)]
+    return repo.odb.write(ObjectType.TREE, _tree(rows))
+
+
+def _row(repo: Any, blob: str, mode: int) -> _Row:
+    """A file's row. Raises KeyError if the blob is not there."""
+    if blob not in repo:
+        raise KeyError(blob)
+    return b"%o" % mode, bytes.fromhex(blob)
 
 
 def _found(tree: Any, key: bytes) -> Any:
@@ -276,6 +288,25 @@ def _found(tree: Any, key: bytes) -> Any:
 
 def _is_tree(entry: Any) -> bool:
     return entry is not None and entry.type_str == "tree"
+
+
+def _key(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _rows(raw: bytes) -> dict[bytes, _Row]:
+    """The rows of a tree by name."""
+    return {name: (mode, blob) for mode, name, blob in _ROW.findall(raw)}
+
+
+def _tree(rows: dict[bytes, _Row]) -> bytes:
+    """The tree of these rows. git sorts a folder as if its name ended in a slash."""
+    ordered = sorted(rows.items(), key=lambda item: item[0] + b"/" * _is_folder(item[1]))
+    return b"".join(b"%s %s\0%s" % (mode, name, blob) for name, (mode, blob) in ordered)
+
+
+def _is_folder(row: _Row | None) -> bool:
+    return row is not None and row[0].lstrip(b"0") == _FOLDER
 
 
 def _signature(signature: Signature) -> Any:

@@ -7,6 +7,7 @@ import gc
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -335,6 +336,24 @@ def test_both_ways_make_the_same_commits(tmp_path: Path) -> None:
     assert ids[0] == ids[1]
 
 
+def test_rows_are_in_git_s_order(vault: Vault, objects: Objects) -> None:
+    """A folder sorts as if its name ended in a slash."""
+    names = [f"m{end}" for end in ("", "!.md", "-x.md", ".md", "0.md", "/a.md", "é.md", "M.md")]
+    at = None
+    for name in names[1:]:
+        at = make_commit(objects, at, files(objects, name))
+    at = make_commit(objects, at, {"m/a.md": None, **files(objects, "m")})
+    at = make_commit(objects, at, {"m": None, **files(objects, "m/b/c.md", "m/b.md")})
+    assert set(tree(vault, at)) == {*names[1:], "m/b/c.md", "m/b.md"} - {"m/a.md"}
+    git(vault.root, "fsck", "--strict", "--no-dangling")
+
+
+def test_what_is_not_there_gets_into_no_commit(objects: Objects) -> None:
+    absent = "1" * len(objects.write_blob(b"x"))
+    with pytest.raises(RepositoryError):
+        objects.write_commit(None, {"a.md": (absent, FILE_MODE)}, "x\n", AKASHI, PAT)
+
+
 # What a process that stays keeps open and in memory
 
 MANY = 600
@@ -355,6 +374,25 @@ def test_a_pack_that_git_replaced_is_let_go(tmp_path: Path) -> None:
     packs = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
     ours = {name for name in packs if name.startswith(str(vault.root))}
     assert len(ours) == 1, ours
+
+
+def test_names_that_were_asked_for_and_removed_are_not_kept(tmp_path: Path) -> None:
+    objects = Libgit2Objects(repository(tmp_path / "r"))
+    blob = objects.write_blob(b"x")
+
+    def act(number: int) -> None:
+        name = f"memory/{number}-only-once.md"
+        at = make_commit(objects, None, {name: (blob, FILE_MODE), "a.md": (blob, FILE_MODE)})
+        assert set(objects.entries(at, [name])) == {name}
+        make_commit(objects, at, {name: None})
+
+    act(0)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for number in range(1, MANY):
+        act(number)
+    gc.collect()
+    assert sys.getallocatedblocks() - before < MANY / 2
 
 
 def test_the_rules_of_folders_that_were_asked_for_are_not_kept(tmp_path: Path) -> None:
