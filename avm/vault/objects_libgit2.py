@@ -19,9 +19,10 @@ from avm.vault.objects_git import GitObjects
 _Row = tuple[bytes, bytes]
 _ROW = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
 _FOLDER = b"40000"
-_CACHE_BYTES = 16 * 1024 * 1024
+#: libgit2 counts the objects as git stores them; in memory they take four times as much.
+_CACHE_BYTES = 2 * 1024 * 1024
 #: As much of a pack is mapped at a time, and as much of all packs together, in bytes.
-_WINDOW, _MAPPED = 1024 * 1024, 64 * 1024 * 1024
+_WINDOW, _MAPPED = 1024 * 1024, 16 * 1024 * 1024
 #: The rules of so many folders are noted before all are forgotten, at 640 bytes a folder.
 _MOST_FOLDERS = 250
 #: Attributes that make git store other bytes than those on disk.
