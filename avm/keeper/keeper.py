@@ -15,7 +15,7 @@ from typing import Any
 
 from avm.api.keeper import abilities, hello, note_socket, socket_path
 from avm.api.store import Store
-from avm.base import log
+from avm.base import heap, log
 from avm.base.errors import AVMError
 from avm.base.keeper_client import Hello
 from avm.keeper.election import lock_path, take_role
@@ -161,6 +161,7 @@ def keep(store: Store) -> Hello | None:
     role = take_role(store.vault, mine)
     if role is None or isinstance(role, Hello):
         return role
+    heap.keep_small()
     try:
         Keeper(store, mine).run()
     finally:
