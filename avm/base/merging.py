@@ -202,9 +202,10 @@ def _merged_key(key: str, before: _Said, mine: _Said, other: _Said) -> tuple[Any
 
 def _merged_set(key: str, before: _Said, mine: _Said, other: _Said) -> tuple[Any, str | None]:
     """What both have, and what either added: what one took out is out."""
-    was, one, two = (
-        memory_file.listed(key, said[0]) if said else () for said in (before, mine, other)
-    )
+    sides = (before, mine, other)
+    was, one, two = (memory_file.listed(key, said[0]) if said else () for said in sides)
+    if any(_holds_more(said, names) for said, names in zip(sides, (was, one, two), strict=True)):
+        return _chosen(key, mine, other) or (None, None)
     kept = [name for name in was if name in one and name in two]
     added = sorted({*one, *two} - set(was))
     names = (*kept, *added)
@@ -212,6 +213,11 @@ def _merged_set(key: str, before: _Said, mine: _Said, other: _Said) -> tuple[Any
         if said and sorted(side) == sorted(names):
             return said
     return (list(names), memory_file.line(key, names)) if names else (None, None)
+
+
+def _holds_more(said: _Said, names: tuple[str, ...]) -> bool:
+    """Whether a list holds what is no name, which joining it would drop."""
+    return said is not None and isinstance(said[0], list) and len(said[0]) > len(names)
 
 
 def _chosen(key: str, mine: _Said, other: _Said) -> _Said:

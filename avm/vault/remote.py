@@ -15,6 +15,7 @@ from avm.vault.location import Vault
 _HEADS = "refs/heads/"
 #: A connection that carries less than this many bytes a second for so many seconds is given up.
 _STALLED = ("-c", "http.lowSpeedLimit=100", "-c", "http.lowSpeedTime=30")
+_PATIENT_SSH = "ssh -o ConnectTimeout=20 -o ServerAliveInterval=15 -o ServerAliveCountMax=3"
 #: What a remote says of a branch that moved meanwhile, or that another push holds just then.
 _MOVED = (
     "fetch first",
@@ -112,6 +113,8 @@ class Link:
         self._remote = remote
         self._halted = halted
         self._asking = asking
+        self._env = {"GIT_TERMINAL_PROMPT": "1"} if asking else _quiet()
+        self._env |= _ssh(vault, asking=asking)
 
     def fetch(self) -> str | None:
         """The commit that the remote's branch is at, fetched; None if it has no branch at all.
@@ -159,7 +162,7 @@ class Link:
             self._vault.root,
             (*_STALLED, *args),
             self._halted,
-            env={"GIT_TERMINAL_PROMPT": "1"} if self._asking else _quiet(),
+            env=self._env,
             hooks=hooks,
             asking=self._asking,
         )
@@ -169,6 +172,15 @@ def _quiet() -> dict[str, str]:
     """Variables that keep git, and what it starts, from asking anybody anything."""
     quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "SSH_ASKPASS_REQUIRE": "never"}
     return quiet | {name: os.environ[name] for name in ("GIT_ASKPASS",) if name in os.environ}
+
+
+def _ssh(vault: Vault, *, asking: bool) -> dict[str, str]:
+    """ssh that gives a dead connection up, unless the person has an ssh command of their own."""
+    own = any(name in os.environ for name in ("GIT_SSH", "GIT_SSH_COMMAND"))
+    if own or git.config_value(vault.root, "--get", "core.sshCommand"):
+        return {}
+    batch = "" if asking else " -o BatchMode=yes"
+    return {"GIT_SSH_COMMAND": f"{_PATIENT_SSH}{batch}"}
 
 
 def reason(said: bytes) -> str:

@@ -200,8 +200,8 @@ class Syncer:
                 reason = f"{lock}: another git command is at work"
             except InTheWay as found:
                 # An agent may have written a moment ago: commit that and look again, once.
-                if way == found.args[0]:
-                    raise RepositoryError(_in_the_way(way)) from None
+                if way == found.args[0] or time.monotonic() > deadline:
+                    raise RepositoryError(_in_the_way(found.args[0])) from None
                 way = found.args[0]
                 self._commit(report)
                 continue
@@ -355,7 +355,8 @@ def rescue_name(vault: Vault, commit: str, now: float) -> str:
 
 def rescues(vault: Vault) -> list[tuple[str, str]]:
     """What rescue refs there are, newest first: name and commit. Raises RepositoryError."""
-    args = ("for-each-ref", "--sort=-refname", "--format=%(refname) %(objectname)", RESCUE)
+    how = ("--sort=-version:refname", "--format=%(refname) %(objectname)")
+    args = ("for-each-ref", *how, RESCUE)
     rows = (line.split(" ") for line in git.output(vault.root, *args).splitlines())
     return [(row[0].removeprefix(RESCUE), row[1]) for row in rows]
 

@@ -164,6 +164,12 @@ def test_what_is_no_list_of_names_is_taken_whole_and_not_dropped(
 # The whole front matter
 
 
+def test_a_list_that_holds_more_than_names_is_taken_whole() -> None:
+    odd = front("tags: [a, {deep: er}, x]")
+    found = said(merged(front("tags: [a]"), odd, front("tags: [a, b]")).data)["tags"]
+    assert found in (["a", {"deep": "er"}, "x"], ["a", "b"])
+
+
 def test_comments_order_and_form_of_the_other_keys_stay() -> None:
     base = front("# top", "title:   'T'   # why", "b: 2", "", "# before a", "a: 1.10", "tags: [x]")
     one = base.replace(b"b: 2", b"b: 3")
