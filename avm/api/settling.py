@@ -35,9 +35,10 @@ class Settling(Viewed):
         where = self._filter(folder)
         found: dict[str, list[str]] = {}
         copies = set(self.store.index.conflict_copies(where))
-        # Attachments are in no index of memories.
-        others = index_file.named_like(self.store.vault, "*.conflict-*")
-        copies |= {rel for rel in others if not _is_memory(rel) and self._sees(rel, where.scope)}
+        # Attachments are in no index of memories, nor is what lies in a dot folder.
+        for rel in index_file.named_like(self.store.vault, "*.conflict-*"):
+            if self._sees(rel, where.scope) and self.store.index.memory(rel) is None:
+                copies.add(rel)
         for copy in sorted(copies):
             if memory := merging.copied_from(copy):
                 found.setdefault(memory, []).append(paths.display(copy))

@@ -25,7 +25,7 @@ from avm.base.lazy import lazy
 from avm.vault import files
 from avm.vault.files import Stamp, open_quietly
 from avm.vault.location import Vault
-from avm.vault.locks import is_held, locked
+from avm.vault.locks import Lock, is_held, is_shared, locked, share
 from avm.vault.processes import GitWatch
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Store:
         self._background: BackgroundCommitter | None = None
         self._starting = threading.Lock()
         self._attachment: Attachment | None = None
+        self._mounted: Lock | None = None
         self._wrote = False
         self._wants_keeper = waiting is Waiting.MOUNT or (
             waiting is Waiting.LIBRARY and (config["semantic"] != "off" or config.syncs)
@@ -190,6 +191,7 @@ class Store:
             else:
                 self._commit_no_more()
 
+        self._mounted = share(self.vault.mounts_lock)
         self._attachment = Attachment(self.keeper, held, alone)
         self._attachment.start()
 
@@ -230,6 +232,8 @@ class Store:
                 report = self._flush()
             return report
         finally:
+            if self._mounted:
+                self._mounted.release()
             made = vars(self)
             if "keeper" in made:
                 self.keeper.forget()
@@ -250,12 +254,19 @@ class Store:
         return Report(answer["commits"], answer["waiting"], answer["blocked"])
 
     def held(self) -> Collection[str]:
-        """The paths that are open for writing in a mount, as far as this process or the keeper
-        knows."""
-        answer = None
-        if self._waiting is not Waiting.KEEPER:
-            answer = self.keeper.ask("held", timeout=_HELD_SECONDS)
-        return {*self.open_here(), *(answer or {}).get("held", ())}
+        """The paths that are open for writing in a mount. Raises RepositoryError if there is a
+        mount and nobody tells: mounts tell the keeper alone."""
+        if self._waiting is Waiting.KEEPER:
+            return set(self.open_here())
+        answer = self.keeper.ask("held", timeout=_HELD_SECONDS)
+        if answer is not None and "held" in answer:
+            return {*self.open_here(), *answer["held"]}
+        if is_shared(self.vault.mounts_lock):
+            raise RepositoryError(
+                "not now: a mount does not tell which files are open in it: avm keeper start, or"
+                " unmount it"
+            )
+        return set(self.open_here())
 
     def record(self, rel: str, agent: str | None, op: str) -> Mark | None:
         """Note who wrote `rel`, after the file is in place; nobody where AVM commits nothing."""

@@ -246,7 +246,10 @@ def _spans(text: str) -> Iterator[tuple[str, int, int]]:
     """
     import yaml
 
-    root = yaml.compose(text, Loader=_c_loader())
+    try:
+        root = yaml.compose(text, Loader=_c_loader())
+    except yaml.YAMLError:  # two keys that are put together may have one anchor, say
+        raise UnsureError("front matter left as it is: it is no YAML; edit the file") from None
     if root is None:
         return
     if not isinstance(root, yaml.MappingNode) or root.flow_style:

@@ -6,6 +6,7 @@ merge in `avm sync` and git's merge driver come to the same (docs/sync-and-confl
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -23,6 +24,9 @@ COPY_DIGITS = 8
 MORE_DIGITS = 4
 #: Lists of names: what either side added or took out counts.
 _SETS = ("tags", "links", "aliases", "supersedes")
+#: Files over this are not merged line by line: one of them wins.
+MOST_BYTES = 16 * 1024 * 1024
+_MOST_NAME_BYTES = 255
 #: git takes a file for binary that has a NUL in its first 8,000 bytes.
 _LOOKED_AT = 8000
 
@@ -58,6 +62,8 @@ def merge(rel: str, base: bytes | None, one: Side, other: Side, merge_text: Merg
         return Merged(winner.data)
     if base in (winner.data, loser.data):
         return Merged(loser.data if base == winner.data else winner.data)
+    if max(map(len, (base or b"", winner.data, loser.data))) > MOST_BYTES:
+        return Merged(winner.data, loser.data, loser.blob)
     if not paths.is_memory_name(paths.name_of(rel)):
         body = _merged_text(base, winner.data, loser.data, merge_text)
         return Merged(body) if body is not None else Merged(winner.data, loser.data, loser.blob)
@@ -68,12 +74,16 @@ def merge(rel: str, base: bytes | None, one: Side, other: Side, merge_text: Merg
 
 
 def copy_name(rel: str, blob: str, digits: int = COPY_DIGITS) -> str:
-    """Where the version `blob` of the file `rel` is kept beside it: `x.conflict-1a2b3c4d.md`."""
+    """Where the version `blob` of the file `rel` is kept beside it: `x.conflict-1a2b3c4d.md`, of a
+    very long name the beginning."""
     folder, slash, name = rel.rpartition("/")
     stem, dot, ending = name.rpartition(".")
     if not stem:  # no ending, or a dot file
         stem, dot, ending = name, "", ""
-    return f"{folder}{slash}{stem}.conflict-{blob[:digits]}{dot}{ending}"
+    rest = f".conflict-{blob[:digits]}{dot}{ending}"
+    while len(os.fsencode(stem + rest)) > _MOST_NAME_BYTES and len(stem) > 1:
+        stem = stem[:-1]
+    return f"{folder}{slash}{stem}{rest}"
 
 
 def copied_from(rel: str) -> str | None:
@@ -205,7 +215,7 @@ def _merged_set(key: str, before: _Said, mine: _Said, other: _Said) -> tuple[Any
     sides = (before, mine, other)
     was, one, two = (memory_file.listed(key, said[0]) if said else () for said in sides)
     if any(_holds_more(said, names) for said, names in zip(sides, (was, one, two), strict=True)):
-        return _chosen(key, mine, other) or (None, None)
+        raise UnsureError(f"{key} holds more than names")
     kept = [name for name in was if name in one and name in two]
     added = sorted({*one, *two} - set(was))
     names = (*kept, *added)
@@ -216,8 +226,10 @@ def _merged_set(key: str, before: _Said, mine: _Said, other: _Said) -> tuple[Any
 
 
 def _holds_more(said: _Said, names: tuple[str, ...]) -> bool:
-    """Whether a list holds what is no name, which joining it would drop."""
-    return said is not None and isinstance(said[0], list) and len(said[0]) > len(names)
+    """Whether a value holds what is no name, which joining it would drop."""
+    if said is None or isinstance(said[0], str):
+        return False
+    return not isinstance(said[0], list) or len(said[0]) > len(names)
 
 
 def _chosen(key: str, mine: _Said, other: _Said) -> _Said:

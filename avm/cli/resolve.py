@@ -10,7 +10,8 @@ import click
 
 from avm.api.settling import OURS, THEIRS, marks_left
 from avm.api.view import View
-from avm.base.errors import UsageError
+from avm.api.written import Settled
+from avm.base.errors import AVMError, UsageError
 from avm.cli.door import Door, shared, warn
 
 
@@ -32,12 +33,10 @@ def command(
     if sum((ours, theirs, merged is not None, edit)) != 1:
         raise UsageError("say how: one of --ours, --theirs, --merged FILE, --edit")
     view, rel = door.view(), door.rel(path)
-    take: str | bytes = OURS if ours else THEIRS
-    if merged is not None:
-        take = _read(merged)
-    elif edit:
-        take = _edited(view, rel)
-    done = view.settle(rel, take)
+    if edit:
+        done = _settled_by_editing(view, rel)
+    else:
+        done = view.settle(rel, _read(merged) if merged is not None else OURS if ours else THEIRS)
     door.result(done, f"{done.path}\n")
     if done.waits:
         warn(f"the commit waits: {done.waits}")
@@ -47,8 +46,8 @@ def _read(file: str) -> bytes:
     return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
 
 
-def _edited(view: View, rel: str) -> bytes:
-    """What the person's editor made of both sides; it is kept if it cannot be taken yet."""
+def _settled_by_editing(view: View, rel: str) -> Settled:
+    """What the person's editor made of both sides; the file stays if it cannot be taken."""
     with tempfile.NamedTemporaryFile(prefix="avm-resolve-", suffix=".md", delete=False) as file:
         file.write(view.sides(rel))
     place = Path(file.name)
@@ -56,5 +55,10 @@ def _edited(view: View, rel: str) -> bytes:
     data = place.read_bytes()
     if marks_left(data):
         raise UsageError(f"marks of the conflict are left: avm resolve --merged {place} takes it")
+    try:
+        done = view.settle(rel, data)
+    except (AVMError, OSError):
+        warn(f"your text is in {place}")
+        raise
     place.unlink()
-    return data
+    return done

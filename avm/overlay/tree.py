@@ -25,6 +25,7 @@ from avm.overlay.past import PastFolders
 from avm.overlay.root import Owner, Root
 from avm.overlay.virtual import asked_by, folder_exists
 from avm.overlay.writers import Writers
+from avm.vault.locks import locked
 
 if TYPE_CHECKING:
     from avm.vault.journal import Mark
@@ -147,7 +148,9 @@ class Tree:
         with self._writers.entering(rel):
             if not flags & os.O_TRUNC:
                 self._writers.close_version(rel)
-                return self._handle(rel, self._root.open(rel, flags), flags)
+                # A sync asks under this lock what is open, and then puts another file in its place.
+                with locked(self._view.store.vault.write_lock):
+                    return self._handle(rel, self._root.open(rel, flags), flags)
             with contextlib.ExitStack() as stack:
                 with self._changing(rel):
                     fd = self._root.open(rel, flags)

@@ -16,7 +16,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from avm.vault.staging import blob_on_disk, changes_of
 _FEW = 64
 EDITED = "changed and not committed"
 UNTRACKED = "in the way, and not tracked"
+HELD = "open for writing in a mount: close it"
 UNWATCHED = "changed, and git was told not to look at it"
 
 #: What paths are to become; None: they go.
@@ -57,10 +58,13 @@ class Checkout:
         self._fsync = fsync
         self._watch = GitWatch(vault.root)
 
-    def move(self, before: RepositoryState, new: str, put: Put, held: Collection[str]) -> None:
+    def move(
+        self, before: RepositoryState, new: str, put: Put, held: Callable[[], Collection[str]]
+    ) -> None:
         """Move from `before` to the commit `new`, which differs from it by `put`.
 
-        `held`: paths that are open for writing. Call it with the committers' mutex held. Raises
+        `held` tells which paths are open for writing; it is asked under the lock that whoever opens
+        one takes. Call it with the committers' mutex held. Raises
         InTheWay, Moved, Locked; RepositoryError if git cannot unpack a file.
         """
         _refuse(rel for rel in put if not paths.is_checked_out(rel))
@@ -69,7 +73,7 @@ class Checkout:
         vault = self._vault
         with _unpacked(vault, placed, fsync=self._fsync) as incoming, locked(vault.write_lock):
             stamps = _stamps(vault, placed)
-            if way := self._in_the_way(before.oid, placed, held):
+            if way := self._in_the_way(before.oid, placed, held()):
                 raise InTheWay(way)
             if command := self._watch.running():
                 raise Locked(command)
@@ -97,8 +101,8 @@ class Checkout:
         for rel, blob in put.items():
             other = _on_the_way(self._vault, paths.parent(rel), put, folders)
             if rel in held:
-                way.setdefault(rel, "open for writing")
-            elif other is None and rel not in tracked and blob and blob[1] != SUBMODULE_MODE:
+                way[rel] = HELD
+            elif other is None and rel not in tracked and blob:
                 other = self._untracked(rel, blob, put)
             if other is not None:
                 way.setdefault(other, UNTRACKED)
@@ -113,6 +117,8 @@ class Checkout:
             mode = place.lstat().st_mode
         except OSError:
             return None
+        if blob[1] == SUBMODULE_MODE:
+            return None if stat.S_ISDIR(mode) else rel
         if stat.S_ISDIR(mode):
             names = [f"{rel}/{name}" for name in _files_below(place)]
             return next((name for name in names if put.get(name, blob) is not None), None)
@@ -182,8 +188,8 @@ def put_back(vault: Vault) -> None:
 def _put_back(vault: Vault, note: Mapping[str, Any]) -> None:
     old, new, ref = note["old"], note["new"], note["ref"]
     at = git.run(vault.root, ("rev-parse", "-q", "--verify", ref), check=False)
-    if at.stdout.decode().strip() == new:
-        return
+    if at.stdout.decode().strip() != (old or ""):
+        return  # all was placed, or somebody has committed since
     forward, backward = difference(vault, old, new), difference(vault, new, old)
     ours = {rel: backward[rel] for rel in _as_placed(vault, forward)}
     with _unpacked(vault, ours, fsync=False) as incoming:
@@ -484,6 +490,7 @@ def _sync_file(place: Path) -> None:
 
 
 def _files_below(folder: Path) -> Iterator[str]:
-    for place, _, names in os.walk(folder):
-        for name in names:
+    for place, folders, names in os.walk(folder):
+        links = (name for name in folders if os.path.islink(os.path.join(place, name)))
+        for name in (*names, *links):
             yield os.path.relpath(os.path.join(place, name), folder)

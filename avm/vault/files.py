@@ -102,6 +102,19 @@ def _status(vault: Vault, rel: str) -> os.stat_result | None:
     return status
 
 
+def goes_through_link(vault: Vault, rel: str) -> bool:
+    """Whether a folder on the way to `rel` is a symbolic link, or no folder at all."""
+    place = str(vault.root)
+    for name in rel.split("/")[:-1]:
+        place = f"{place}/{name}"
+        try:
+            if not stat.S_ISDIR(os.lstat(place).st_mode):
+                return True
+        except FileNotFoundError:
+            return False
+    return False
+
+
 def raise_if_exhausted(err: OSError, place: object) -> None:
     """Raise RepositoryError if the process or the machine had no room for a file: that says nothing
     of whether it is there, and to take it for gone would forget it."""

@@ -200,8 +200,14 @@ def run_until(
         )
     except FileNotFoundError:
         raise RepositoryError(_MISSING) from None
+    import signal
+
     with child:
-        told, said, _ = _until_halted(child, halt)
+        try:
+            told, said, _ = _until_halted(child, halt)
+        except BaseException:  # ^C ends us alone: it is in a session of its own
+            _end_group(child, signal.SIGTERM)
+            raise
     return child.returncode, told, said
 
 

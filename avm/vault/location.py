@@ -48,6 +48,11 @@ class Vault(NamedTuple):
         return self.own_state / "write.lock"
 
     @property
+    def mounts_lock(self) -> Path:
+        """The lock that the vault's mounts share while they are there."""
+        return self.git_state / "mounts.lock"
+
+    @property
     def git_index(self) -> Path:
         """git's own index file."""
         return self.git_dir / "index"

@@ -48,6 +48,28 @@ def is_held(path: Path | str) -> bool:
     return False
 
 
+def share(path: Path | str) -> Lock:
+    """Hold the lock at `path` together with all others who share it; the caller releases it."""
+    fd = _open(path)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    return Lock(fd)
+
+
+def is_shared(path: Path | str) -> bool:
+    """Whether anybody holds the lock at `path`, alone or with others."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 @contextmanager
 def locked(path: Path | str, *, timeout: float = 30.0) -> Iterator[None]:
     """Hold the lock at `path`, waiting up to `timeout` seconds.

@@ -30,6 +30,7 @@ def run(
     copy = None
     if merged.copy is not None and not virtual:
         copy = merging.copy_name(rel, merged.loser)
-        conflict_queue.put(vault, rel, merged.loser, merged.copy, merged.data)
+        winner = one.blob if merged.loser == other.blob else other.blob
+        conflict_queue.put(vault, rel, merged.loser, winner, merged.copy, merged.data)
     atomic.replace(ours, merged.data)
     return copy

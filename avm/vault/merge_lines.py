@@ -12,6 +12,8 @@ from avm.vault import git
 
 #: `git merge-file` exits with the number of conflicts, beyond this with an error.
 _MOST_CONFLICTS = 127
+#: What a person may have configured here decides also what is a conflict.
+_ALIKE = ("-c", "merge.conflictStyle=merge")
 
 
 def merge_lines(scratch: Path, base: bytes, one: bytes, other: bytes) -> bytes | None:
@@ -29,7 +31,7 @@ def merge_lines(scratch: Path, base: bytes, one: bytes, other: bytes) -> bytes |
             place = Path(folder) / f"{TEMP_PREFIX}{os.getpid()}-{name}"
             place.write_bytes(data)
             names.append(str(place))
-        done = git.run(Path(folder), ("merge-file", "-p", "--quiet", *names), check=False)
+        done = git.run(Path(folder), (*_ALIKE, "merge-file", "-p", "--quiet", *names), check=False)
     if done.returncode == 0:
         return done.stdout
     if done.returncode <= _MOST_CONFLICTS:

@@ -22,9 +22,7 @@ from avm.vault.objects import Blob, Objects, Signature
 
 SUBMODULE_MODE = 0o160000
 #: git's own: half of the lines, and of how many files each is compared with each.
-_RENAMES = ("-M50%", "-l1000")
-#: Files over this are not merged line by line: one of them wins.
-_MOST_MERGED = 16 * 1024 * 1024
+_RENAMES = ("-M50%", "-l1000", "--no-rename-empty")
 
 
 @dataclass
@@ -56,7 +54,22 @@ def merge(
     """Merge two commits (ids). `signature` is for ancestors that have to be made up: git's history
     may have crossed. Raises RepositoryError.
     """
-    base = _base(vault, objects, merge_bases(vault, ours, theirs), signature)
+    try:
+        return _merged(vault, objects, ours, theirs, signature, {})
+    except RecursionError:
+        raise RepositoryError(
+            "the two histories have crossed too often: git merge, then avm sync"
+        ) from None
+
+
+#: Made-up ancestors, by what they are made of: crossed histories ask for the same again and again.
+_Made = dict[tuple[str, ...], str]
+
+
+def _merged(
+    vault: Vault, objects: Objects, ours: str, theirs: str, signature: Signature, made: _Made
+) -> TreeMerge:
+    base = _base(vault, objects, merge_bases(vault, ours, theirs), signature, made)
     return _Merge(vault, objects, base, ours, theirs).run()
 
 
@@ -87,16 +100,22 @@ def _is_memory(rel: str) -> bool:
     return paths.is_memory_name(paths.name_of(rel))
 
 
-def _base(vault: Vault, objects: Objects, bases: list[str], signature: Signature) -> str | None:
+def _base(
+    vault: Vault, objects: Objects, bases: list[str], signature: Signature, made: _Made
+) -> str | None:
     """The common ancestor; of several the merge of all, in the order of their ids."""
-    if not bases:
-        return None
-    made, *others = bases
-    for other in others:
-        put = merge(vault, objects, made, other, signature).put
-        message = "A common ancestor\n"
-        made = objects.write_commit(made, put, message, signature, signature, (other,)) or made
-    return made
+    if len(bases) < 2:
+        return bases[0] if bases else None
+    key = tuple(bases)
+    if key not in made:
+        found, *others = bases
+        for other in others:
+            put = _merged(vault, objects, found, other, signature, made).put
+            message = "A common ancestor\n"
+            commit = objects.write_commit(found, put, message, signature, signature, (other,))
+            found = commit or found
+        made[key] = found
+    return made[key]
 
 
 #: A name, and what is there.
@@ -123,7 +142,18 @@ def _changes(
             if letter[0] == "R":
                 other = os.fsdecode(next(fields))
             before = None if letter == "A" else (name, (old_blob, int(old_mode, 8)))
-            yield _Change(before, None if letter == "D" else (other, (blob, int(mode, 8))))
+            after = None if letter == "D" else (other, (blob, int(mode, 8)))
+            if before and after and _owner(name) != _owner(other):
+                # Alike they are; but one agent's text must not follow into another's folder.
+                yield _Change(before, None)
+                yield _Change(None, after)
+            else:
+                yield _Change(before, after)
+
+
+def _owner(rel: str) -> str | None:
+    """Whose a path is: an agent's, everybody's, or nobody's but the owner's."""
+    return paths.private_to(rel) or (paths.SHARED if paths.is_below(rel, paths.SHARED) else None)
 
 
 def _empty_tree(vault: Vault) -> str:
@@ -224,7 +254,9 @@ class _Merge:
             return one[0], mode
         if was and was[0] == one[0]:
             return other[0], mode
-        if any(self._objects.size(blob[0]) > _MOST_MERGED for blob in (one, other, was) if blob):
+        if any(
+            self._objects.size(blob[0]) > merging.MOST_BYTES for blob in (one, other, was) if blob
+        ):
             self._beside.append((path, loser, loser[0]))
             return winner[0], mode
         read = self._objects.read_blob

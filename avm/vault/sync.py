@@ -17,13 +17,13 @@ from pathlib import Path
 
 from avm.base import atomic, paths
 from avm.base.config import Config
-from avm.base.errors import AVMError, RemoteError, RepositoryError
+from avm.base.errors import RemoteError, RepositoryError
 from avm.vault import git, history, recovery
-from avm.vault.checkout import Checkout, InTheWay
+from avm.vault.checkout import Checkout, InTheWay, Put
 from avm.vault.committer import Committer
 from avm.vault.identity import person
 from avm.vault.journal import Journal
-from avm.vault.location import Vault
+from avm.vault.location import FORMAT, FORMAT_FILE, Vault
 from avm.vault.locks import locked, try_lock
 from avm.vault.merge_trees import TreeMerge, difference, merge, merge_bases, removed_share
 from avm.vault.objects import Locked, Moved, Objects, Signature, open_objects
@@ -145,7 +145,7 @@ class Syncer:
             done_at = before.done_at if before else None
             try:
                 report = self._rounds(remote, link, consent)
-            except AVMError as err:
+            except Exception as err:
                 if not self._halted():  # what was ended on purpose has not failed
                     _note(self._vault, remote, self._config.clock.timestamp(), str(err), done_at)
                 raise
@@ -181,7 +181,11 @@ class Syncer:
         """Commit what may be; what may not stays where it is."""
         if not self._commits:
             return
-        done = self._committer.commit(now=True, people=True, held=self._held())
+        try:
+            held = self._held()
+        except RepositoryError:  # it matters where a file is to be moved, and is asked again there
+            held = ()
+        done = self._committer.commit(now=True, people=True, held=held)
         if done.blocked:
             raise RepositoryError(f"not now: {done.blocked}")
         report.waiting = {paths.display(rel): why for rel, why in done.waiting.items()}
@@ -230,6 +234,7 @@ class Syncer:
             made = self._git().write_commit(ours, put, message, signature, signature, (theirs,))
             assert made is not None
             new = report.merge = made
+        self._check_format(merged.put, remote)
         received = history.count(vault, theirs, ours)
         rescue = rescue_name(vault, ours, self._config.clock.timestamp()) if ours else None
         checkout = Checkout(vault, self._git(), fsync=self._config.fsync)
@@ -237,13 +242,26 @@ class Syncer:
             recovery.recover(vault)
             if busy := busy_with(vault):
                 raise RepositoryError(f"not now: {busy}")
-            checkout.move(before, new, merged.put, self._held())
+            checkout.move(before, new, merged.put, self._held)
         report.rescue = rescue
         report.received += received
         report.files += len(merged.put)
         shown = paths.display
         report.copies |= {shown(copy): shown(rel) for copy, rel in merged.copies.items()}
         report.kept += map(shown, merged.kept)
+
+    def _check_format(self, put: Put, remote: Remote) -> None:
+        """Raise RepositoryError if what comes would make this no vault, or one of a later AVM."""
+        if self._vault.adopted or FORMAT_FILE not in put:
+            return
+        blob = put[FORMAT_FILE]
+        text = self._git().read_blob(blob[0])[:20] if blob else b""
+        number = int(text) if text.strip().isdigit() else 0
+        if not 0 < number <= FORMAT:
+            raise RepositoryError(
+                f"{remote.name} has vault format {number or 'none'}, this AVM knows {FORMAT}:"
+                " upgrade avm-memory, or look at what changed /.avm/format"
+            )
 
     def _ask(self, ours: str, theirs: str, remote: Remote, consent: Consent) -> None:
         bases = merge_bases(self._vault, ours, theirs)
