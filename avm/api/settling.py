@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from avm.api.written import Settled
 
 OURS, THEIRS = "ours", "theirs"
+_QUEUED = "the other text is kept, and put beside it by the next avm commit or sync"
 _IN_A_MERGE = "in a merge: edit it, then git add it"
 
 
@@ -30,7 +31,7 @@ class Settling(Viewed):
     def _conflicts(self, folder: str) -> dict[str, list[str]]:
         """The same, by an index that is fresh."""
         from avm.base import merging
-        from avm.vault import index_file
+        from avm.vault import conflict_queue, index_file
 
         where = self._filter(folder)
         found: dict[str, list[str]] = {}
@@ -42,6 +43,9 @@ class Settling(Viewed):
         for copy in sorted(copies):
             if memory := merging.copied_from(copy):
                 found.setdefault(memory, []).append(paths.display(copy))
+        for queued in conflict_queue.waiting(self.store.vault):
+            if self._sees(queued.path, where.scope):
+                found.setdefault(queued.path, []).append(_QUEUED)
         for rel in index_file.unmerged(self.store.vault):
             if self._sees(rel, where.scope):
                 found.setdefault(rel, []).append(_IN_A_MERGE)
@@ -100,6 +104,8 @@ class Settling(Viewed):
             raise NotFoundError(f"{paths.display(rel)} is in no conflict: avm conflicts")
         if _IN_A_MERGE in found[rel]:
             raise RepositoryError(f"{paths.display(rel)} is {_IN_A_MERGE}")
+        if _QUEUED in found[rel]:
+            raise RepositoryError(f"{paths.display(rel)}: {_QUEUED}")
         return rel, [copy.lstrip("/") for copy in found[rel]]
 
     def _theirs(self, rel: str, copy: str) -> bytes:

@@ -307,7 +307,8 @@ def _checked(key: Key, value: Any, where: str, error: type[UsageError] = ConfigE
         return key.read(value)
     except UsageError as reason:
         text = str(reason)
-        raise error(text if repr(value) in text else f"{where} is {value!r}: {text}") from None
+        named = f"{where}: {text}" if repr(value) in text else f"{where} is {value!r}: {text}"
+        raise error(named) from None
 
 
 def _read_file(file: Path) -> dict[str, Any]:

@@ -12,6 +12,13 @@ from avm.cli.door import Door, shared
 from avm.vault import cloning
 
 
+_TOLD = {
+    "cloned": "{} is a vault now\n",
+    "adopted": "{0} is a vault now; avm init --undo {0} takes that back\n",
+    "made": "{} is a new vault now, as the repository was empty; avm sync sends it\n",
+}
+
+
 @click.command("clone")
 @click.argument("url")
 @click.argument("path", required=False)
@@ -28,4 +35,4 @@ def command(door: Door, url: str, path: str | None) -> None:
     vault, how = cloning.clone(url, root, settings["state_dir"], asking=sys.stdin.isatty())
     door.vault = str(vault.root)
     door.view().index()
-    door.result({"vault": str(vault.root), "did": how}, f"{vault.root} is a vault now\n")
+    door.result({"vault": str(vault.root), "did": how}, _TOLD[how].format(vault.root))

@@ -59,7 +59,10 @@ def _merge(args: tuple[str, ...], base: bool) -> None:
     copy = merge_driver.run(folder, *files, rel, virtual=base)
     if copy is not None:
         shown = paths.display(rel)
-        warn(f"{shown}: both sides changed it; the other text will be {paths.display(copy)}")
+        warn(
+            f"{shown}: both sides changed it; avm commit puts the other text at"
+            f" {paths.display(copy)}"
+        )
     say(f"{MERGED}\n")
 
 

@@ -43,7 +43,11 @@ def command(
 
 
 def _read(file: str) -> bytes:
-    return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    if not data.strip() or marks_left(data):
+        what = "has marks of the conflict" if data.strip() else "is empty"
+        raise UsageError(f"nothing was settled: {file} {what}")
+    return data
 
 
 def _settled_by_editing(view: View, rel: str) -> Settled:
@@ -54,7 +58,10 @@ def _settled_by_editing(view: View, rel: str) -> Settled:
     click.edit(filename=str(place))
     data = place.read_bytes()
     if marks_left(data):
-        raise UsageError(f"marks of the conflict are left: avm resolve --merged {place} takes it")
+        raise UsageError(
+            f"marks of the conflict are left: take them out of {place}, then"
+            f" avm resolve --merged {place}"
+        )
     try:
         done = view.settle(rel, data)
     except (AVMError, OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import click
@@ -30,6 +31,9 @@ def command(
     merge by docs/sync-and-conflicts.md: a text that does not fit in is kept beside the memory (avm
     conflicts). What you staged or edited is not touched: if the remote changed it, nothing moves.
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # As an exception, so that a git which waits for the network ends too.
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     view = door.view()
     _tell_of_readers(view, remote)
     report = view.sync(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from avm.base.errors import ExistsError, RemoteError, RepositoryError, UsageError
 from avm.vault import driver, git, hooks, init
-from avm.vault.location import Vault, is_vault, open_vault
+from avm.vault.location import CLONED_EMPTY_KEY, Vault, is_vault, open_vault
 from avm.vault.remote import reason, without_secret
 
 #: Where a remote says nothing, in this order.
@@ -51,6 +51,7 @@ def clone(
         init.exclude_temp_files(root)
     elif git.run(root, ("rev-parse", "--verify", "-q", "HEAD"), check=False).returncode != 0:
         init.fill(root)
+        git.run(root, ("config", "--local", CLONED_EMPTY_KEY, "true"))
         how = "made"
     else:
         init.adopt(root, state_dir)

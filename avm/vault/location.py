@@ -16,6 +16,8 @@ FORMAT_FILE = f"{MARKER}/format"
 FORMAT = 1
 #: Set to `true` in the config of a repository that was adopted as it is.
 ADOPTED_KEY = "avm.vault"
+#: Set to `true` in a clone of an empty repository, which made its first commit itself.
+CLONED_EMPTY_KEY = "avm.clonedEmpty"
 
 
 class Vault(NamedTuple):

@@ -81,8 +81,10 @@ def find(vault: Vault, ref: str, named: str | None) -> Remote:
     if not name and known:
         name = known[0] if len(known) == 1 else "origin" if "origin" in known else ""
     if not name:
-        which = f"say which: {', '.join(known)}" if known else "git remote add origin URL"
-        raise NoRemote(f"{vault.root} has no remote to sync with: {which}")
+        if known:
+            which = ", ".join(known)
+            raise NoRemote(f"{vault.root} has several remotes, {which}: avm sync {known[0]}")
+        raise NoRemote(f"{vault.root} has no remote to sync with: git remote add origin URL")
     merge = git.config_value(vault.root, "--get", f"branch.{branch}.merge")
     there = merge.removeprefix(_HEADS) if merge and name == upstream else branch
     if name in known:
@@ -119,7 +121,8 @@ class Link:
     def fetch(self) -> str | None:
         """The commit that the remote's branch is at, fetched; None if it has no branch at all.
 
-        Raises RemoteError; RepositoryError if it has branches, but not this one.
+        Raises RemoteError; PushedFirst if another fetch is at it; RepositoryError if it has
+        branches, but not this one.
         """
         remote = self._remote
         source = f"+{_HEADS}{remote.branch}:{remote.ref}"
@@ -128,6 +131,8 @@ class Link:
         code, _, said = self._run(*args)
         if code == 0:
             return git.output(self._vault.root, "rev-parse", "--verify", remote.ref)
+        if b"cannot lock ref" in said:
+            raise PushedFirst  # another fetch, of one that was killed, say
         if b"couldn't find remote ref" not in said:
             raise RemoteError(f"cannot fetch from {remote.name}: {reason(said)}")
         code, listed, said = self._run("ls-remote", "--heads", "--", remote.source)
@@ -188,7 +193,11 @@ def reason(said: bytes) -> str:
     lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(_ADVICE)] or ["git gives no reason"]
     marks = ("fatal: ", "error: ", "remote: ")
-    marked = [line for line in told if line.startswith(marks)]
+    marked = [
+        f"{line} {after}" if line.endswith(":") else line
+        for line, after in zip(told, [*told[1:], ""], strict=True)
+        if line.startswith(marks)
+    ]
     first = told[0] if not told[0].startswith(marks) else None  # ssh's own word, before git's
     reason = [line for line in (first, *marked[:1]) if line]
     return _LOGIN.sub("//", "; ".join(reason or told[-1:]))

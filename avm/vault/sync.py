@@ -23,7 +23,7 @@ from avm.vault.checkout import Checkout, InTheWay, Put
 from avm.vault.committer import Committer
 from avm.vault.identity import person
 from avm.vault.journal import Journal
-from avm.vault.location import FORMAT, FORMAT_FILE, Vault
+from avm.vault.location import CLONED_EMPTY_KEY, FORMAT, FORMAT_FILE, Vault
 from avm.vault.locks import locked, try_lock
 from avm.vault.merge_trees import TreeMerge, difference, merge, merge_bases, removed_share
 from avm.vault.objects import Locked, Moved, Objects, Signature, open_objects
@@ -35,6 +35,8 @@ _RESCUES_KEPT = 200
 #: How often others may push first before this is given up for now.
 _MOST_ROUNDS = 20
 _LOCK_WAIT_SECONDS = 10.0
+#: How often an agent may write to what the remote changed too, between a commit and the move.
+_MOST_TRIES = 5
 #: A side that removed more than half of the memories, if they are not a handful, is asked about.
 _FEW = 10
 
@@ -158,15 +160,15 @@ class Syncer:
         report = SyncReport(remote.name, remote.branch)
         for _ in range(_MOST_ROUNDS):
             self._commit(report)
-            theirs = link.fetch()
-            if theirs is not None:
-                self._take_in(theirs, remote, consent, report)
-            ours = self._state().oid
-            if ours is None or ours == theirs:
-                self._follow(remote)
-                return report
-            sent = history.count(self._vault, ours, theirs)
             try:
+                theirs = link.fetch()
+                if theirs is not None:
+                    self._take_in(theirs, remote, consent, report)
+                ours = self._state().oid
+                if ours is None or ours == theirs:
+                    self._follow(remote)
+                    return report
+                sent = history.count(self._vault, ours, theirs)
                 link.push(ours)
             except PushedFirst:
                 # Jitter, so that two who collide do not collide again.
@@ -193,7 +195,7 @@ class Syncer:
     def _take_in(self, theirs: str, remote: Remote, consent: Consent, report: SyncReport) -> None:
         """Bring branch, index and files to where both sides' work is."""
         deadline = time.monotonic() + _LOCK_WAIT_SECONDS
-        way: dict[str, str] = {}
+        tries = 0
         while True:
             try:
                 self._merge(theirs, remote, consent, report)
@@ -203,13 +205,13 @@ class Syncer:
             except Locked as lock:
                 reason = f"{lock}: another git command is at work"
             except InTheWay as found:
-                # An agent may have written a moment ago: commit that and look again, once.
-                if way == found.args[0] or time.monotonic() > deadline:
+                # An agent may have written a moment ago: commit that and look again.
+                tries += 1
+                if tries > _MOST_TRIES:
                     raise RepositoryError(_in_the_way(found.args[0])) from None
-                way = found.args[0]
                 self._commit(report)
-                continue
-            if time.monotonic() > deadline:
+                reason = ""
+            if reason and time.monotonic() > deadline:
                 raise RepositoryError(f"not now: {reason}")
             time.sleep(random.uniform(0.01, 0.05))
 
@@ -265,7 +267,7 @@ class Syncer:
 
     def _ask(self, ours: str, theirs: str, remote: Remote, consent: Consent) -> None:
         bases = merge_bases(self._vault, ours, theirs)
-        if not bases and not consent.unrelated:
+        if not bases and not consent.unrelated and not self._began_empty():
             raise RepositoryError(
                 f"{remote.name} and this vault have no commit in common: avm clone it into another"
                 " folder, or merge the two with avm sync --allow-unrelated-histories"
@@ -273,6 +275,11 @@ class Syncer:
         if bases:
             sides = {theirs: remote.name, ours: "this vault"}
             self._ask_of_loss(bases[0], sides, consent)
+
+    def _began_empty(self) -> bool:
+        """Whether this is a clone of an empty repository, in which others may have begun too."""
+        asked = ("--local", "--type=bool", "--get", CLONED_EMPTY_KEY)
+        return git.config_value(self._vault.root, *asked) == "true"
 
     def _ask_of_loss(self, base: str, sides: dict[str, str], consent: Consent) -> None:
         for side, name in sides.items():

@@ -221,6 +221,9 @@ def test_histories_that_have_nothing_in_common_are_left_apart(
     with AVM(tmp_path / "c", semantic="off") as avm:
         stranger = avm.store.vault
     git(stranger.root, "commit", "-q", "--amend", "-m", "Another start")  # of the same second
+    (stranger.root / "memory/shared/mine.md").write_text("mine\n")
+    git(stranger.root, "add", ".")
+    git(stranger.root, "commit", "-qm", "Mine")
     url = git(vault.root, "remote", "get-url", "origin")
     git(stranger.root, "remote", "add", "origin", url)
     sync = syncing_of(stranger)

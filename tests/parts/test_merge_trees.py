@@ -28,7 +28,7 @@ Files = Mapping[str, bytes | tuple[bytes, int]]
 FILE, PROGRAM, LINK, MODULE = 0o100644, 0o100755, 0o120000, 0o160000
 WHO = Signature(Identity("Pat Person", "pat@example.org"), 1_700_000_000, 0)
 LONG = b"".join(b"line %d of a long text\n" % number for number in range(20))
-X = "memory/shared/x.md"
+X = "x.md"
 TABLE = "memory/shared/t.bin"
 
 
@@ -133,7 +133,7 @@ def test_one_line_changed_by_both_has_a_copy_that_says_of_what(repo: Repository)
     files, found = repo.three({X: b"old\n"}, {X: b"mine\n"}, {X: b"yours\n"})
     winner, loser, oid = winner_and_loser(repo, b"mine\n", b"yours\n")
     copy = merging.copy_name(X, oid)
-    assert files == {X: winner, copy: b'---\nconflict_of: "/memory/shared/x.md"\n---\n' + loser}
+    assert files == {X: winner, copy: b'---\nconflict_of: "/x.md"\n---\n' + loser}
     assert found.copies == {copy: X}
 
 
@@ -172,6 +172,28 @@ def test_what_both_removed_is_gone(repo: Repository) -> None:
 
 
 # Renames
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("memory/private/akashi/x.md", "memory/private/bob/x.md"),
+        ("memory/private/akashi/x.md", "memory/shared/x.md"),
+        ("memory/shared/x.md", "memory/private/bob/x.md"),
+        ("x.md", "memory/shared/x.md"),
+    ],
+)
+def test_no_text_follows_what_looks_like_a_rename_to_somebody_elses_folder(
+    repo: Repository, old: str, new: str
+) -> None:
+    files, found = repo.three({old: LONG}, {new: LONG + b"his\n"}, {old: LONG + b"mine\n"})
+    assert files == {new: LONG + b"his\n", old: LONG + b"mine\n"}
+    assert found.kept == [old]
+
+
+def test_empty_files_are_no_renames(repo: Repository) -> None:
+    files, _ = repo.three({X: b""}, {"new.md": b""}, {X: b"text\n"})
+    assert files == {X: b"text\n", "new.md": b""}
 
 
 def test_a_rename_takes_the_other_sides_edit_along(repo: Repository) -> None:
@@ -575,7 +597,7 @@ def test_git_is_asked_for_nothing_that_a_name_could_say(quick: Repository) -> No
 def test_files_that_are_too_large_are_not_merged_by_lines(
     repo: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(merge_trees, "_MOST_MERGED", 100)
+    monkeypatch.setattr(merging, "MOST_BYTES", 100)
     ours, theirs = b"top\n" + LONG, LONG + b"end\n"
     files, found = repo.three({X: LONG}, {X: ours}, {X: theirs})
     assert set(files.values()) == {ours, theirs}

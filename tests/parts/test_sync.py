@@ -29,11 +29,14 @@ from vault_helpers import (
 )
 
 from avm import AVM
+from avm.base.config import Config
 from avm.base.errors import AccessError, NotFoundError, RemoteError, RepositoryError, UsageError
 from avm.vault import init, remote
 from avm.vault.checkout import EDITED, UNTRACKED
+from avm.vault.committer import Committer
 from avm.vault.location import Vault, open_vault
-from avm.vault.sync import rescues
+from avm.vault.locks import is_held, share
+from avm.vault.sync import Syncer, rescues
 
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
 from secret_shapes import SHAPES, Maker
@@ -412,8 +415,44 @@ def test_a_secret_that_the_remote_did_not_touch_stays_here(tmp_path: Path) -> No
 def test_what_is_open_for_writing_is_in_the_way(tmp_path: Path) -> None:
     one, two = pair(tmp_path, {X: LONG})
     pushed(one, {X: "theirs\n"})
-    assert_nothing_moved(two, lambda: sync(two, held={X}), f"/{X} (open for writing)")
+    said = f"/{X} (open for writing in a mount: close it)"
+    assert_nothing_moved(two, lambda: sync(two, held={X}), said)
     assert sync(two, held={Y}).received == 1
+
+
+def test_what_is_open_is_asked_while_nobody_can_open_more(tmp_path: Path) -> None:
+    one, two = pair(tmp_path, {X: LONG})
+    pushed(one, {X: "theirs\n"})
+    locked: list[bool] = []
+
+    def held() -> tuple[str, ...]:
+        locked.append(is_held(two.write_lock))
+        return ()
+
+    Syncer(two, Config(), Committer(two, Config()), held).sync()
+    assert locked[-1]
+
+
+def test_a_mount_that_nobody_can_ask_lets_nothing_be_moved(tmp_path: Path) -> None:
+    with AVM(tmp_path / "v", semantic="off") as avm:
+        assert avm.store.held() == set()
+        mount = share(avm.store.vault.mounts_lock)
+        with pytest.raises(RepositoryError, match="a mount does not tell"):
+            avm.store.held()
+        mount.release()
+        assert avm.store.held() == set()
+
+
+def test_two_clones_of_nothing_sync(tmp_path: Path) -> None:
+    remote = bare(tmp_path / "remote.git")
+    vaults = [clone(remote, tmp_path / name) for name in ("a", "b")]
+    git(vaults[1].root, "commit", "-q", "--amend", "-m", "Another start")
+    for number, vault in enumerate(vaults):
+        write(vault, {f"memory/shared/{number}.md": f"{number}\n"})
+        sync(vault)
+    sync(vaults[0])
+    assert committed(vaults[0].root) == committed(vaults[1].root)
+    assert "memory/shared/1.md" in committed(vaults[0].root)
 
 
 def merging(vault: Vault) -> None:
@@ -776,7 +815,7 @@ def test_an_editor_makes_one_of_the_two(
     else:
         assert ran.returncode == UsageError.exit_code
         assert "marks of the conflict are left" in ran.stderr
-        kept = Path(ran.stderr.rpartition("--merged ")[2].split(" ")[0])
+        kept = Path(ran.stderr.rpartition("--merged ")[2].strip())
         assert kept.read_text() == seen
         kept.unlink()
         assert vault.path(copy.lstrip("/")).exists()

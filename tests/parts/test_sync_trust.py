@@ -23,7 +23,7 @@ from vault_helpers import (
 )
 
 from avm import AVM
-from avm.base.errors import AVMError
+from avm.base.errors import AVMError, RepositoryError
 from avm.vault.location import Vault
 from avm.vault.objects import open_objects
 
@@ -384,12 +384,25 @@ def test_front_matter_that_is_a_bomb_is_text(tmp_path: Path, kind: str) -> None:
     assert b"theirs\n" in texts
 
 
+@pytest.mark.parametrize("text", ["99\n", "", "none\n", None])
+def test_a_format_that_this_avm_does_not_know_moves_nothing(
+    tmp_path: Path, text: str | None
+) -> None:
+    one, two = pair(tmp_path, {X: "x\n"})
+    write(one, {".avm/format": text})
+    git(one.root, "add", "--all")
+    git(one.root, "commit", "-qm", "Theirs")
+    git(one.root, "push", "-q", "origin", "main")
+    with pytest.raises(RepositoryError, match="vault format"):
+        sync(two)
+    assert (two.root / ".avm/format").read_text() == "1\n"
+    assert_sound(two)
+
+
 @pytest.mark.parametrize(
     "files",
     [
-        {".avm/format": "99\n"},
         {".avm/config.toml": "[sync]\nremote = 'x'\n"},
-        {".avm/format": None},
         {".gitattributes": "* filter=evil diff=evil merge=evil\n"},
         {".avmignore": "memory/\n"},
         {".gitignore": "*\n"},

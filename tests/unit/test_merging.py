@@ -164,6 +164,20 @@ def test_what_is_no_list_of_names_is_taken_whole_and_not_dropped(
 # The whole front matter
 
 
+def test_keys_that_have_one_anchor_leave_one_side_and_keep_the_other() -> None:
+    one = front("title: a", "foo: &a one", "y: 1")
+    other = front("title: a", "notes: &a two", "x: 1")
+    found = merged(front("title: a"), one, other)
+    assert (found.data, found.copy) == winner_and_loser(one, other)
+
+
+def test_a_copy_of_a_very_long_name_has_one_that_a_disk_takes() -> None:
+    for letter, count in (("n", 250), ("\u00e9", 124)):
+        rel = f"a/{letter * count}.md"
+        name = merging.copy_name(rel, "1a2b3c4d" * 5).rpartition("/")[2]
+        assert len(name.encode()) <= 255 and name.endswith(".conflict-1a2b3c4d.md")
+
+
 def test_a_list_that_holds_more_than_names_is_taken_whole() -> None:
     odd = front("tags: [a, {deep: er}, x]")
     found = said(merged(front("tags: [a]"), odd, front("tags: [a, b]")).data)["tags"]
