@@ -14,7 +14,6 @@ from avm.api.syncing import Syncing
 from avm.api.undoing import Undoing
 from avm.api.viewed import again_if_damaged
 from avm.base import paths
-from avm.base.access import Viewer
 from avm.base.errors import AccessError
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ class AgentMemory(View):
     """One agent's memory: its own private folder and `/memory/shared/`, nothing else."""
 
     def __init__(self, store: Store, agent: str, opened: View) -> None:
-        super().__init__(store, Viewer(paths.check_agent(agent)))
+        super().__init__(store, store.viewer(agent))
         # Whoever keeps only this view (`AVM().agent_memory(…)`) keeps the vault open with it.
         self._opened = opened
 

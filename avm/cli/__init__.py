@@ -38,6 +38,7 @@ VERBS = (
     "gc",
     "purge",
     "allow",
+    "access",
     "index",
     "keeper",
     "model",
