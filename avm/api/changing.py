@@ -198,7 +198,7 @@ def _key(name: str) -> str:
 
 _KEY = re.compile(r"[^\W\d][\w-]{0,99}")
 _CHECKS: Mapping[str, Callable[[Any], object]] = {
-    "title": values.title,
+    "title": lambda value: values.line(value, "title"),
     "importance": values.importance,
     "tags": lambda value: values.tags(value) or None,
     "created": _date,

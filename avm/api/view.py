@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from avm.api.changing import Changing
 from avm.api.comparing import Comparing
 from avm.api.delta import Delta
-from avm.api.explaining import Explaining
+from avm.api.importing import Importing
 from avm.api.store import Store
 from avm.api.syncing import Syncing
 from avm.api.undoing import Undoing
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from avm.vault.committer import Report
 
 
-class View(Changing, Syncing, Delta, Explaining, Comparing, Undoing):
+class View(Importing, Syncing, Delta, Comparing, Undoing):
     """What one viewer may do, and the vault as a whole, as far as this viewer sees it."""
 
     def commit(self, message: str | None = None) -> Report:
