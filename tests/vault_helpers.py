@@ -55,6 +55,11 @@ def used_vault(root: Path, object_format: str = "sha1") -> Vault:
     return vault
 
 
+def merge_as_text(root: Path) -> None:
+    """Let git merge memories by itself from now on, with its markers: AVM's driver settles all."""
+    git(root, "config", "--remove-section", "merge.avm")
+
+
 def put(vault: Vault, rel: str, data: str | bytes) -> Path:
     """Write a file as an editor does; returns where it is."""
     place = vault.path(rel)

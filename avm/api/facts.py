@@ -31,12 +31,28 @@ class Stats:
 
 
 @dataclass(frozen=True)
+class Synced:
+    """How a vault stands to its remote. `at`: when a sync last came to its end, None if none has;
+    `ahead` and `behind` count the commits that are here alone and, when it was last looked, at the
+    remote alone, None if that is not known. `error`: why the last sync failed, `failed_at` when."""
+
+    remote: str
+    at: datetime | None = None
+    ahead: int | None = None
+    behind: int | None = None
+    error: str | None = None
+    failed_at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Status:
     """The state of a vault. `waiting` maps vault paths to why they are not committed; `blocked`
     says what holds up all commits; `unreadable` lists (vault path, problem); `keeper` says
     in a line whether one runs and how it is. `dropped` are memories whose front matter a plain
     write took away; `rescued` lists (vault path, where the file was moved out of a new one's way);
-    `refused` (path of a virtual node, why what was written to it was not taken), newest last."""
+    `refused` (path of a virtual node, why what was written to it was not taken), newest last.
+    `conflicts` are memories that two sides changed; `sync` is told to the owner alone, and is None
+    where there is no remote."""
 
     vault: str
     adopted: bool
@@ -53,3 +69,5 @@ class Status:
     dropped: tuple[str, ...] = ()
     rescued: tuple[tuple[str, str], ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
+    conflicts: tuple[str, ...] = ()
+    sync: Synced | None = None

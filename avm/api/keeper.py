@@ -29,6 +29,8 @@ _BARRIER_SECONDS = 0.1
 _AGAIN_SECONDS = 1.0
 _LONGEST_AGAIN_SECONDS = 60.0
 _STATUS_SECONDS = 2.0
+#: Nobody waits for a keeper that is woken: it may have a large pull before it.
+_WAKE_SECONDS = 60.0
 #: The ability to embed and to rank by meaning: only where the libraries are installed.
 EMBED = "embed"
 _POLL_SECONDS = 0.1
@@ -173,6 +175,14 @@ class KeeperLink:
     def forget(self) -> None:
         """Hang up."""
         self._client.hang_up()
+
+
+def wake(vault: Vault, config: Config) -> bool:
+    """Let the keeper of `vault` look at what has changed, if one runs; whether one did."""
+    link = KeeperLink(vault, config, Waiting.COMMAND)
+    answer = link.ask("barrier", timeout=_WAKE_SECONDS)
+    link.forget()
+    return answer is not None and "error" not in answer
 
 
 def description(told: Mapping[str, Any] | None, *, in_full: bool) -> str:

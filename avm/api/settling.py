@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from avm.api.viewed import Viewed, again_if_damaged
-from avm.api.written import Settled
-from avm.base import memory_file, merging, paths
+from avm.base import paths
 from avm.base.errors import NotFoundError, RepositoryError, UsageError
 from avm.vault import files
+
+if TYPE_CHECKING:
+    from avm.api.written import Settled
 
 OURS, THEIRS = "ours", "theirs"
 _IN_A_MERGE = "in a merge: edit it, then git add it"
@@ -21,9 +24,14 @@ class Settling(Viewed):
     def conflicts(self, folder: str = "") -> dict[str, list[str]]:
         """Memories that two sides changed, by path: where the other side's text was kept, or that
         git has them in a merge of the person's. Raises RepositoryError."""
+        self.store.refresh()
+        return self._conflicts(folder)
+
+    def _conflicts(self, folder: str) -> dict[str, list[str]]:
+        """The same, by an index that is fresh."""
+        from avm.base import merging
         from avm.vault import index_file
 
-        self.store.refresh()
         where = self._filter(folder)
         found: dict[str, list[str]] = {}
         copies = set(self.store.index.conflict_copies(where))
@@ -45,6 +53,8 @@ class Settling(Viewed):
         `path` is the memory or one of its copies, then that one alone goes. Raises NotFoundError,
         UsageError, AccessError; RepositoryError for what git has in a merge.
         """
+        from avm.api.written import Settled
+
         rel, copies = self._copies(path)
         if take == THEIRS and len(copies) > 1:
             shown = ", ".join(map(paths.display, copies))
@@ -66,6 +76,8 @@ class Settling(Viewed):
     def sides(self, path: str) -> bytes:
         """What stands at `path` and what the other side wrote, with git's marks around what
         differs. Raises as `settle` does."""
+        from avm.base import merging
+
         rel, copies = self._copies(path)
         if len(copies) > 1:
             shown = ", ".join(map(paths.display, copies))
@@ -76,6 +88,8 @@ class Settling(Viewed):
 
     def _copies(self, path: str) -> tuple[str, list[str]]:
         """The memory that is in conflict and the copies that are meant, as rels."""
+        from avm.base import merging
+
         rel = paths.clean_rel(path)
         found = {memory.lstrip("/"): others for memory, others in self.conflicts().items()}
         memory = merging.copied_from(rel)
@@ -89,8 +103,10 @@ class Settling(Viewed):
 
     def _theirs(self, rel: str, copy: str) -> bytes:
         """The other side's text as it was before it became a copy."""
+        from avm.base import merging
+
         data = files.read(self.store.vault, copy)
-        return memory_file.set_key(data, merging.CONFLICT_OF, None) if _is_memory(rel) else data
+        return merging.unmarked(data) if _is_memory(rel) else data
 
 
 def _is_memory(rel: str) -> bool:

@@ -73,7 +73,7 @@ class Store:
         self._attachment: Attachment | None = None
         self._wrote = False
         self._wants_keeper = waiting is Waiting.MOUNT or (
-            waiting is Waiting.LIBRARY and config["semantic"] != "off"
+            waiting is Waiting.LIBRARY and (config["semantic"] != "off" or config.syncs)
         )
         #: What is open for writing in this process's mount.
         self.open_here: Callable[[], Collection[str]] = tuple

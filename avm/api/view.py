@@ -113,6 +113,8 @@ class View(Importing, Syncing, Delta, Comparing, Undoing):
                 if self._sees(rel, where.scope)
             ),
             refused=tuple(self.refusals),
+            conflicts=tuple(self._conflicts(folder)),
+            sync=self.synced(told) if self.viewer.agent is None else None,
         )
 
 

@@ -179,6 +179,11 @@ class Config:
         return self._values[name]
 
     @property
+    def syncs(self) -> bool:
+        """Whether the keeper syncs by itself."""
+        return self["sync.every"] is not None or self["sync.on_commit"]
+
+    @property
     def fsync(self) -> bool:
         """Whether writes go through fsync."""
         return bool(self["durability"] == "power")

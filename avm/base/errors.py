@@ -97,7 +97,13 @@ class SecretError(AVMError):
     errno = errno.EACCES
 
 
+class FrontMatterError(UsageError):
+    """What was to be committed holds front matter that cannot be read."""
+
+    exit_code = 16
+
+
 class RemoteError(AVMError):
     """A remote repository cannot be reached, or refuses: nothing is lost, the next sync goes on."""
 
-    exit_code = 16
+    exit_code = 17

@@ -143,6 +143,16 @@ def _joined(head: bytes, body: bytes) -> bytes:
     return head + body
 
 
+def unmarked(copy: bytes) -> bytes:
+    """A conflict copy as it was before it became one. Raises UnsureError."""
+    data = memory_file.set_key(copy, CONFLICT_OF, None)
+    parts = memory_file.split(data)
+    if data == copy or data[parts.yaml_start : parts.yaml_end]:
+        return data
+    bom = memory_file.split(data[:3]).body_start
+    return data[:bom] + data[parts.body_start :]
+
+
 def _marked(rel: str, data: bytes) -> bytes:
     """`data` as a conflict copy of `rel`; as it is where its front matter takes no key."""
     try:

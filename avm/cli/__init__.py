@@ -46,6 +46,7 @@ VERBS = (
     "model",
     "doctor",
     "hook",
+    "hooks",
     "bench",
     "demo",
 )

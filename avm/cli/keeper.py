@@ -98,6 +98,15 @@ def _as_text(status: dict[str, Any] | None) -> str:
     meaning = status["meaning"]
     state = meaning["problem"] or f"{meaning['have']} of {meaning['total']} passages embedded"
     lines.append(f"meaning  {state}")
+    if sync := status.get("sync"):
+        lines.append(f"sync     {_sync_line(sync)}")
     if status["problem"]:
         lines.append(f"problem  {status['problem']}")
     return "\n".join(lines) + "\n"
+
+
+def _sync_line(sync: dict[str, Any]) -> str:
+    if sync["at_work"]:
+        return "at work"
+    upcoming = "after the next commit" if sync["next"] is None else f"in {sync['next']:.0f} s"
+    return f"{sync['problem']}; again {upcoming}" if sync["problem"] else f"next {upcoming}"

@@ -6,14 +6,9 @@ import sys
 
 import click
 
-from avm.api.syncing import told
+from avm.api.syncing import readers, told
 from avm.api.view import View
 from avm.cli.door import Door, shared, warn
-
-_READERS = (
-    "whoever can read {url} can read all of this vault: memory/private/ keeps agents apart, not"
-    " people; for a hard wall keep two vaults"
-)
 
 
 @click.command("sync")
@@ -52,7 +47,7 @@ def _tell_of_readers(view: View, remote: str | None) -> None:
     if line is None:
         return
     url, agree = line
-    said = _READERS.format(url=url)
+    said = readers(url)
     if sys.stdin.isatty() and sys.stderr.isatty():
         click.confirm(f"{said}. Sync?", abort=True, err=True)
     else:

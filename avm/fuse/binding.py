@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from avm.base import log
+from avm.base import heap, log
 from avm.base.errors import MountError
 from avm.fuse.fast import Fast, StatLayout, is_known
 from avm.fuse.hints import no_libfuse
@@ -70,7 +70,7 @@ class Binding:
         # On macOS fusepy's statvfs has 64-bit counters, the system's has 32-bit ones.
         if self.name == "fusepy" and sys.platform == "darwin":
             operations.statfs = None  # type: ignore[method-assign, assignment, unused-ignore]
-        _share_one_heap()
+        heap.keep_small()
         if options.get("allow_other"):
             operations.caller = lambda: Owner(*self.module.fuse_get_context()[:2])
         short = fast and self.name == "fusepy" and is_known()
@@ -199,20 +199,6 @@ def _find_codec(name: str) -> codecs.CodecInfo | None:
 
 
 _thread = threading.local()
-
-#: glibc's number for the most heaps that threads may have (malloc.h).
-_M_ARENA_MAX: Final = -8
-
-
-def _share_one_heap() -> None:
-    """Where the C library is glibc: no heap of its own for each of libfuse's threads.
-
-    Between what lies there for long each would keep room that no other thread may use; the server
-    grew by half a megabyte for every thousand calls that changed something. Python's lock lets one
-    thread at a time allocate anyway.
-    """
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _keep_thread_state() -> None:

@@ -20,6 +20,13 @@ _BILLION: Final = 1_000_000_000
 _UNSIGNED: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _PLAIN: Final = Attributes._fields[:-3]
 _TIMES: Final = ("st_atimespec", "st_mtimespec", "st_ctimespec")
+#: A view of memory. A ctypes array would need a new type for each size, which takes ten times as
+#: long, and lies about until the garbage collector comes by.
+_memory_at: Final = ctypes.pythonapi.PyMemoryView_FromMemory
+_memory_at.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int]
+_memory_at.restype = ctypes.py_object
+_WRITABLE: Final = 0x200  # PyBUF_WRITE
+_NOTHING: Final = memoryview(b"")
 
 
 class StatLayout:
@@ -124,5 +131,4 @@ def _text(path: bytes) -> str:
 
 def _memory(buffer: Any, size: int) -> memoryview:
     """The `size` bytes at a ctypes pointer; they are libfuse's after the call."""
-    at = ctypes.addressof(buffer.contents) if size else 0
-    return memoryview((ctypes.c_char * size).from_address(at)).cast("B")
+    return _memory_at(ctypes.addressof(buffer.contents), size, _WRITABLE) if size else _NOTHING

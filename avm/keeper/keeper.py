@@ -15,13 +15,14 @@ from typing import Any
 
 from avm.api.keeper import abilities, hello, note_socket, socket_path
 from avm.api.store import Store
-from avm.base import log
+from avm.base import heap, log
 from avm.base.errors import AVMError
 from avm.base.keeper_client import Hello
 from avm.keeper.election import lock_path, take_role
 from avm.keeper.meaning import Meaning, is_patient
 from avm.keeper.sequencer import Sequencer
 from avm.keeper.server import Reply, Server
+from avm.keeper.syncing import AutoSync
 from avm.keeper.watcher import Watcher
 from avm.vault.background import BackgroundCommitter
 from avm.vault.committer import Committer
@@ -46,6 +47,7 @@ class Keeper:
         self._committer = BackgroundCommitter(
             store.vault, store.config, store.committer, self._server.held
         )
+        self._sync = AutoSync(store, self._server.held, self._sequencer.wake)
         store.open_here = self._server.held
         self._began = time.time()
         self._lock_inode = _inode(lock_path(store.vault))
@@ -66,14 +68,17 @@ class Keeper:
         self._sequencer.start()
         self._committer.start()
         self._meaning.start()
+        self._sync.start()
         try:
             self._server.run(self._stirred, self._tick)
         finally:
             self._end()
 
     def _end(self) -> None:
+        self._sync.halt()  # the network takes a moment to let go
         self._meaning.stop()  # first: whoever waits for the model has its answer
         self._server.close()
+        self._sync.stop()
         self._sequencer.stop()
         self._watcher.close()
         try:
@@ -95,7 +100,7 @@ class Keeper:
         if not self._server.reachable():
             return False
         now = time.monotonic()
-        busy = self._server.attached or self._meaning.busy
+        busy = self._server.attached or self._meaning.busy or self._sync.is_needed
         if busy or self._sequencer.asked_rounds != self._rounds:
             self._active_at, self._rounds = now, self._sequencer.asked_rounds
         quiet_since = max(self._active_at, self._server.asked_at)
@@ -142,6 +147,7 @@ class Keeper:
             "scan_seconds": round(sequencer.scan_seconds, 3),
             "problem": sequencer.problem,
             "meaning": asdict(self._meaning.progress()),
+            "sync": self._sync.told(),
             "rss": _rss(),
         }
 
@@ -155,6 +161,7 @@ def keep(store: Store) -> Hello | None:
     role = take_role(store.vault, mine)
     if role is None or isinstance(role, Hello):
         return role
+    heap.keep_small()
     try:
         Keeper(store, mine).run()
     finally:

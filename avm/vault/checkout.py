@@ -10,23 +10,25 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
 import json
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from avm.base import atomic, paths
+from avm.base.errors import RepositoryError
 from avm.base.paths import TEMP_PREFIX
 from avm.vault import git, index_file, index_lock, recovery
 from avm.vault.changes import CONFLICT, STAGED, changes
 from avm.vault.files import Stamp
 from avm.vault.location import Vault
 from avm.vault.locks import locked
-from avm.vault.merge_trees import SUBMODULE_MODE, difference
+from avm.vault.merge_trees import SUBMODULE_MODE, difference, folders_of
 from avm.vault.objects import Blob, Locked, Moved, Objects
 from avm.vault.processes import GitWatch
 from avm.vault.repository import RepositoryState
@@ -36,6 +38,7 @@ from avm.vault.staging import blob_on_disk, changes_of
 _FEW = 64
 EDITED = "changed and not committed"
 UNTRACKED = "in the way, and not tracked"
+UNWATCHED = "changed, and git was told not to look at it"
 
 #: What paths are to become; None: they go.
 Put = Mapping[str, Blob | None]
@@ -60,11 +63,12 @@ class Checkout:
         `held`: paths that are open for writing. Call it with the committers' mutex held. Raises
         InTheWay, Moved, Locked; RepositoryError if git cannot unpack a file.
         """
+        _refuse(rel for rel in put if not paths.is_checked_out(rel))
         nowhere = _nowhere(self._vault, put)
         placed = {rel: blob for rel, blob in put.items() if rel not in nowhere}
         vault = self._vault
         with _unpacked(vault, placed, fsync=self._fsync) as incoming, locked(vault.write_lock):
-            stamps = {rel: _stamp(_status(vault, rel)) for rel in placed}
+            stamps = _stamps(vault, placed)
             if way := self._in_the_way(before.oid, placed, held):
                 raise InTheWay(way)
             if command := self._watch.running():
@@ -86,6 +90,9 @@ class Checkout:
                 way[change.path] = CONFLICT if change.unmerged else STAGED
             elif change.path in tracked:
                 way[change.path] = EDITED
+        for rel in index_file.unwatched(self._vault, tracked) if tracked else ():
+            if rel not in way and not _is_as(self._vault, rel, tracked[rel], missing=True):
+                way[rel] = UNWATCHED
         folders: dict[str, str | None] = {"": None}
         for rel, blob in put.items():
             other = _on_the_way(self._vault, paths.parent(rel), put, folders)
@@ -99,6 +106,8 @@ class Checkout:
 
     def _untracked(self, rel: str, blob: Blob, put: Put) -> str | None:
         """What stands where the new file `rel` is to be."""
+        if any(put.get(folder, blob) is None for folder in folders_of(rel)):
+            return None  # what goes was a file, or a link: nothing of it is there
         place = self._vault.path(rel)
         try:
             mode = place.lstat().st_mode
@@ -138,11 +147,13 @@ class Checkout:
                         _sync(vault, placed)
                     self._objects.move_branch(before.ref, before.oid, new)
                 except BaseException:
+                    # Should this fail, the note stays for the next committer.
                     _put_back(vault, note)
+                    recovery.checkout_note(vault).unlink()
                     raise
                 index_lock.put_in_place(vault)
+            recovery.checkout_note(vault).unlink()
         finally:
-            recovery.checkout_note(vault).unlink(missing_ok=True)
             copy.unlink(missing_ok=True)
             recovery.forget(vault)
 
@@ -170,36 +181,94 @@ def _put_back(vault: Vault, note: Mapping[str, Any]) -> None:
     if at.stdout.decode().strip() == new:
         return
     forward, backward = difference(vault, old, new), difference(vault, new, old)
-    ours = {rel: backward[rel] for rel, blob in forward.items() if _is_as(vault, rel, blob)}
+    ours = {rel: backward[rel] for rel in _as_placed(vault, forward)}
     with _unpacked(vault, ours, fsync=False) as incoming:
         _place(vault, ours, incoming, {})
 
 
-def _is_as(vault: Vault, rel: str, blob: Blob | None) -> bool:
-    if blob is None:
-        return not os.path.lexists(vault.path(rel))
-    return blob_on_disk(vault, rel, blob[0]) == blob
+def _as_placed(vault: Vault, put: Put) -> set[str]:
+    """The paths that are as a checkout of `put` leaves them."""
+    nowhere = _nowhere(vault, put)
+    reached = {
+        rel: blob
+        for rel, blob in put.items()
+        if rel not in nowhere and not _linked_folder(vault, rel)
+    }
+    found = {rel for rel, blob in reached.items() if _is_as(vault, rel, blob)}
+    odd = {rel: blob for rel, blob in reached.items() if blob and rel not in found}
+    # git converts some files: those are compared with what it makes of them.
+    with _unpacked(vault, odd, fsync=False) as made:
+        found |= {rel for rel in odd if _is_same(made / rel, vault.path(rel))}
+    for rel in [rel for rel, blob in reached.items() if blob is None and rel not in found]:
+        place = vault.path(rel)
+        below = [f"{rel}/{name}" for name in _files_below(place)]
+        if below and not place.is_symlink() and found.issuperset(below):
+            found.add(rel)  # a folder took its place, and holds nothing else
+    return found
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return filecmp.cmp(one, other, shallow=False) and not other.is_symlink()
+    except OSError:
+        return False
+
+
+def _is_as(vault: Vault, rel: str, blob: Blob | None, *, missing: bool = False) -> bool:
+    """Whether `blob` stands at `rel`; with `missing` also whether nothing does."""
+    if (blob is None or missing) and not os.path.lexists(vault.path(rel)):
+        return True
+    return blob is not None and blob_on_disk(vault, rel, blob[0]) == blob
+
+
+def _linked_folder(vault: Vault, rel: str) -> str | None:
+    """The folder on the way to `rel` that is a link. Nothing is put in place through one."""
+    folder = paths.parent(rel)
+    while folder:
+        if vault.path(folder).is_symlink():
+            return folder
+        folder = paths.parent(folder)
+    return None
 
 
 def _nowhere(vault: Vault, put: Put) -> set[str]:
     """The paths that this disk has no place for: git keeps them, no file stands for them.
 
-    Names that are too long; and where letter case or Unicode's form makes no difference, a name
-    that another file has.
+    Names that are too long, also of what goes; and where letter case or Unicode's form makes no
+    difference, a name that another file has, as may be a folder on the way: that file may be a
+    link.
     """
-    found = {rel for rel, blob in put.items() if blob and paths.is_too_long(vault.root, rel)}
+    found = {rel for rel in put if paths.is_too_long(vault.root, rel)}
     ignoring = git.config_value(vault.root, "--type=bool", "--get", "core.ignorecase") == "true"
     if ignoring:
         taken: dict[str, str] = {}
+        files: set[str] = set()
+        folders: set[str] = set()
         for rel in sorted(rel for rel, blob in put.items() if blob and rel not in found):
-            folder = paths.parent(rel)
+            folder = _spelled(vault, paths.parent(rel))
             for name in _listed(vault.path(folder)):
                 there = f"{folder}/{name}" if folder else name
                 if put.get(there, ()) is not None:
                     taken.setdefault(paths.folded(there), there)
-            if taken.setdefault(paths.folded(rel), rel) != rel:
+            name, above = paths.folded(rel), set(folders_of(paths.folded(rel)))
+            if taken.setdefault(name, rel) != rel or name in folders or above & files:
                 found.add(rel)
+            else:
+                files.add(name)
+                folders |= above
     return found
+
+
+def _spelled(vault: Vault, folder: str) -> str:
+    """The folder as its name is spelled on the disk, if there is one of another letter case."""
+    there = ""
+    for name in folder.split("/") if folder else ():
+        listed = _listed(vault.path(there))
+        if name not in listed:
+            same = (other for other in listed if paths.folded(other) == paths.folded(name))
+            name = next(same, name)
+        there = f"{there}/{name}" if there else name
+    return there
 
 
 def _listed(folder: Path) -> list[str]:
@@ -213,7 +282,7 @@ def _listed(folder: Path) -> list[str]:
 def _unpacked(vault: Vault, put: Put, *, fsync: bool) -> Iterator[Path]:
     """A folder with the files and links of `put`, as git checks them out. Raises RepositoryError.
 
-    What git takes for no path of a work tree, such as one in `.git`, it refuses here.
+    A path that git takes for none of a work tree, such as one in `.git`, is refused here.
     """
     vault.git_state.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="tree.", dir=vault.git_state))
@@ -223,6 +292,9 @@ def _unpacked(vault: Vault, put: Put, *, fsync: bool) -> Iterator[Path]:
             env = {"GIT_INDEX_FILE": str(folder / "index")}
             feed = b"".join(_row(rel, blob) for rel, blob in files.items())
             git.run(vault.root, ("update-index", "-z", "--index-info"), stdin=feed, env=env)
+            # What it takes for no path, or has as a file and as a folder, git leaves out.
+            listed = git.run(vault.root, ("ls-files", "-z"), env=env).stdout.split(b"\0")
+            _refuse(files.keys() - set(map(os.fsdecode, listed)))
             args = ("checkout-index", "--all", "--quiet", f"--prefix={folder}/files/")
             git.run(vault.root, args, env=env)
         if fsync:
@@ -232,6 +304,12 @@ def _unpacked(vault: Vault, put: Put, *, fsync: bool) -> Iterator[Path]:
         yield folder / "files"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse(names: Iterable[str]) -> None:
+    """Raises RepositoryError if there are any."""
+    if shown := ", ".join(sorted(map(paths.display, names))[:10]):
+        raise RepositoryError(f"nothing was moved: no file can have the name {shown}")
 
 
 def _row(rel: str, blob: Blob | None, none: str = "") -> bytes:
@@ -258,7 +336,7 @@ def _on_the_way(vault: Vault, folder: str, put: Put, known: dict[str, str | None
 
 def _place(vault: Vault, put: Put, incoming: Path, stamps: Mapping[str, Stamp | None]) -> None:
     """Rename each file to where it belongs, and remove those that go. Raises Moved if one is no
-    longer as its stamp says."""
+    longer as its stamp says, or a folder of it is a link."""
     for rel in sorted(put, reverse=True):  # what is in a folder before what takes its place
         if put[rel] is None:
             _check(vault, rel, stamps)
@@ -269,6 +347,8 @@ def _place(vault: Vault, put: Put, incoming: Path, stamps: Mapping[str, Stamp | 
             continue
         folder = rel if blob[1] == SUBMODULE_MODE else paths.parent(rel)
         if folder not in made:
+            if _linked_folder(vault, rel):
+                raise Moved
             os.makedirs(f"{vault.root}/{folder}", exist_ok=True)
             made.add(folder)
         if blob[1] != SUBMODULE_MODE:
@@ -286,6 +366,15 @@ def _check(vault: Vault, rel: str, stamps: Mapping[str, Stamp | None]) -> bool:
     return is_folder
 
 
+def _stamps(vault: Vault, put: Put) -> dict[str, Stamp | None]:
+    """What stands at each path, None: nothing. What is seen through a link that goes is not."""
+    gone = {rel for rel, blob in put.items() if blob is None}
+    return {
+        rel: _stamp(_status(vault, rel)) if gone.isdisjoint(folders_of(rel)) else None
+        for rel in put
+    }
+
+
 def _status(vault: Vault, rel: str) -> os.stat_result | None:
     try:
         return os.lstat(f"{vault.root}/{rel}")
@@ -300,7 +389,9 @@ def _stamp(status: os.stat_result | None) -> Stamp | None:
 def _remove(vault: Vault, rel: str) -> None:
     """A file, and the folders that it leaves empty."""
     place = vault.path(rel)
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+    if place.is_dir() and not place.is_symlink():
+        return  # a submodule's, or a folder that took the file's place
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         place.unlink()
     for folder in place.parents:
         if folder == vault.root:
@@ -368,8 +459,8 @@ def _put_by_git(vault: Vault, made: Path, put: Put, nowhere: Collection[str], no
     # First what goes: a folder may take the place of a file.
     rows = sorted(put.items(), key=lambda item: item[1] is not None)
     update("-z", "--index-info", feed=b"".join(_row(rel, blob, none) for rel, blob in rows))
-    if nowhere:
-        names = b"".join(os.fsencode(rel) + b"\0" for rel in sorted(nowhere))
+    if hidden := [rel for rel in sorted(nowhere) if put[rel] is not None]:
+        names = b"".join(os.fsencode(rel) + b"\0" for rel in hidden)
         update("--skip-worktree", "-z", "--stdin", feed=names)
     update("-q", "--refresh", check=False)  # it fails for what somebody edited, which is his
 

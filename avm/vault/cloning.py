@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
 
 from avm.base.errors import ExistsError, RemoteError, RepositoryError, UsageError
-from avm.vault import driver, git, init
+from avm.vault import driver, git, hooks, init
 from avm.vault.location import Vault, is_vault, open_vault
+from avm.vault.remote import reason, without_secret
 
 #: Where a remote says nothing, in this order.
 _BRANCHES = ("main", "master")
@@ -42,7 +44,7 @@ def clone(
     if code != 0:
         if made:
             shutil.rmtree(root, ignore_errors=True)
-        raise RemoteError(f"cannot clone {url}: {git.last_line(said)}")
+        raise RemoteError(f"cannot clone {without_secret(url)}: {reason(said)}")
     _check_out(root)
     how = "cloned"
     if is_vault(root.resolve()):
@@ -55,6 +57,8 @@ def clone(
         how = "adopted"
     vault = open_vault(root, state_dir)
     driver.set_up(vault)
+    with contextlib.suppress(RepositoryError):  # somebody's hooks for all repositories stay alone
+        hooks.install(vault)
     return vault, how
 
 

@@ -194,8 +194,9 @@ def run_until(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # A group in the background may not read from the terminal.
-            process_group=None if asking else 0,
+            # Without a terminal nothing can ask: ssh opens it by itself, and as a group in the
+            # background it would stop there for ever.
+            start_new_session=not asking,
         )
     except FileNotFoundError:
         raise RepositoryError(_MISSING) from None

@@ -7,6 +7,7 @@ are named by a ref meanwhile, or git would prune them after two weeks.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import threading
@@ -107,22 +108,33 @@ class Housekeeper:
         if not rescue.kept_file(self._vault).exists():
             return True
         since = time.time() - KEPT_DAYS * _DAY_SECONDS
-        at: dict[str, float] = {}
+        # As bytes, in few pieces: they may be hundreds of thousands, and a process that once needed
+        # memory for small ones mostly keeps it.
+        young: set[bytes] = set()
+        old: set[bytes] = set()
         for text in rescue.each_kept(self._vault):
-            at[text.blob] = max(text.at, at.get(text.blob, 0.0))
+            (young if text.at >= since else old).add(text.blob.encode())
+        old -= young
         root = self._vault.root
-        feed = "".join(f"{name}\n" for name in at).encode()
-        told = git.run(root, ("cat-file", "--batch-check"), stdin=feed).stdout.decode()
-        there = {line.split()[0] for line in told.splitlines() if " blob " in line}
-        if any(then < since and name not in there for name, then in at.items()):
-            rescue.drop_lost(self._vault, there, since)
-        blobs = sorted(name for name in there if at[name] >= since)
+        feed = b"".join(name + b"\n" for name in sorted(young | old))
+        told = git.run(root, ("cat-file", "--batch-check"), stdin=feed).stdout
+        rows = bytearray()
+        left: set[str] = set()
+        for line in io.BytesIO(told):
+            name, facts = line.split(maxsplit=1)
+            if not facts.startswith(b"blob "):
+                continue
+            if name in young:
+                rows += b"100644 blob %s\t%s\0" % (name, name)
+            else:
+                left.add(name.decode())
+        if len(left) < len(old):
+            rescue.drop_lost(self._vault, left, since)
         ref = kept_ref(self._vault)
-        if not blobs:
+        if not rows:
             git.run(root, ("update-ref", "-d", ref), check=False)
             return True
-        rows = "".join(f"100644 blob {blob}\t{blob}\0" for blob in blobs).encode()
-        tree = git.run(root, ("mktree", "-z"), stdin=rows).stdout.decode().strip()
+        tree = git.run(root, ("mktree", "-z"), stdin=bytes(rows)).stdout.decode().strip()
         git.run(root, ("update-ref", ref, tree))
         return True
 

@@ -171,6 +171,17 @@ class OuterRules:
         return named, {root / origin for origin in origins} - set(self._places())
 
 
+def is_left_out(root: Path, rel: str) -> bool:
+    """Whether `.avmignore` files say that the tracked file `rel` is no memory."""
+    rules, names = Rules(), rel.split("/")
+    for depth in range(1, len(names) + 1):
+        folder = "/".join(names[: depth - 1])
+        rules = rules.with_files(None, RuleFile(root / folder / AVM_FILE, folder))
+        if rules.avm_ignores("/".join(names[:depth]), is_dir=depth < len(names)):
+            return True
+    return False
+
+
 def tracked_in_spite(vault: Vault) -> list[str]:
     """Tracked files that match git's ignore rules, as rels: memories all the same."""
     listed = git.run(vault.root, ("ls-files", "-z", "-c", "-i", "--exclude-standard"), check=False)

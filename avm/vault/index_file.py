@@ -8,6 +8,7 @@ and for many paths, there is git. Whatever is not plainly as expected is left to
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 import time
@@ -15,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from avm.vault import git, index_edit
-from avm.vault.files import RACY_NS
+from avm.vault.files import RACY_NS, Stamp
 from avm.vault.location import Vault
 from avm.vault.objects import Blob
 
@@ -72,6 +73,24 @@ def named_like(vault: Vault, pattern: str) -> list[str]:
     args = ("ls-files", "-z", "--", f":(glob)**/{pattern}")
     listed = git.run(vault.root, args).stdout
     return [os.fsdecode(name) for name in listed.split(b"\0") if name]
+
+
+def tracked(vault: Vault) -> tuple[tuple[str, int], ...]:
+    """Every tracked path with its mode. Raises RepositoryError."""
+    try:
+        stamp = Stamp.of(vault.git_index.stat())
+    except FileNotFoundError:
+        return ()
+    return _tracked(vault, stamp)
+
+
+@functools.lru_cache(maxsize=1)
+def _tracked(vault: Vault, _: Stamp) -> tuple[tuple[str, int], ...]:
+    """The same, of the index with that stamp: those who ask one after the other ask git once."""
+    listed = git.run(vault.root, ("ls-files", "-s", "-z")).stdout
+    rows = (line.partition(b"\t") for line in listed.split(b"\0") if line)
+    modes = {name: int(facts[:6], 8) for facts, _, name in rows}  # in a conflict: one of three
+    return tuple((os.fsdecode(name), mode) for name, mode in modes.items())
 
 
 def _rows(vault: Vault, index: Path, names: Collection[str]) -> dict[str, list[_Row]]:

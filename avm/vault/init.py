@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -12,7 +13,7 @@ from avm.base import atomic
 from avm.base.config import runtime_folder
 from avm.base.errors import ExistsError, NoVaultError, RepositoryError
 from avm.base.paths import PRIVATE, SHARED
-from avm.vault import background, driver, git
+from avm.vault import background, driver, git, hooks
 from avm.vault.identity import person
 from avm.vault.ignore import TEMP_RULE
 from avm.vault.location import (
@@ -134,9 +135,10 @@ def _set_up(root: Path, state_dir: Path | None) -> Vault:
 def unadopt(root: Path, state_dir: Path | None = None) -> str:
     """Take an adoption back; returns a line on what was done.
 
-    AVM's mark, index and journal go; the memories and their commits stay, and so does what was
-    rescued. The repository itself goes only if AVM made it and it holds nothing. Raises
-    RepositoryError for a vault that AVM made, and while a mount or another program works on it.
+    AVM's mark, index, journal, hooks and merge driver go; the memories and their commits stay, and
+    so does what was rescued. The repository itself goes only if AVM made it and it holds nothing.
+    Raises RepositoryError for a vault that AVM made, and while a mount or another program works on
+    it.
     """
     vault = open_vault(root, state_dir)
     if not vault.adopted:
@@ -148,6 +150,8 @@ def unadopt(root: Path, state_dir: Path | None = None) -> str:
     kept = _remove_state(vault)
     _forget_temp_files(vault.common_dir)
     driver.take_back(vault)
+    with contextlib.suppress(RepositoryError):  # they are none of ours: see hooks.folder
+        hooks.uninstall(vault)
     made = git.config_value(root, "--local", "--get", _MADE_REPO_KEY) == "true"
     git.run(root, ("config", "--local", "--remove-section", "avm"))
     if made and not kept and _holds_nothing(vault):

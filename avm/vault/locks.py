@@ -54,17 +54,23 @@ def locked(path: Path | str, *, timeout: float = 30.0) -> Iterator[None]:
 
     Raises RepositoryError that names the lock if it is kept elsewhere all that time.
     """
-    lock = try_lock(path)
+    lock = try_lock(path, timeout)
     if lock is None:
-        lock = _wait(path, timeout)
+        raise RepositoryError(f"another process has held {path} for {timeout:g} s")
     try:
         yield
     finally:
         lock.release()
 
 
-def try_lock(path: Path | str) -> Lock | None:
-    """Take the lock at `path` if it is free; the caller releases it. None if it is held."""
+def try_lock(path: Path | str, timeout: float = 0.0) -> Lock | None:
+    """Take the lock at `path` if it is free within `timeout` seconds; the caller releases it. None
+    if it is held."""
+    lock = _take(path)
+    return _wait(path, timeout) if lock is None and timeout else lock
+
+
+def _take(path: Path | str) -> Lock | None:
     while True:
         fd = _open(path)
         try:
@@ -89,11 +95,11 @@ def _open(path: Path | str) -> int:
         return os.open(path, flags, 0o644)
 
 
-def _wait(path: Path | str, timeout: float) -> Lock:
+def _wait(path: Path | str, timeout: float) -> Lock | None:
     deadline, pause = time.monotonic() + timeout, _SHORTEST_POLL
     while time.monotonic() < deadline:
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_POLL)
-        if lock := try_lock(path):
+        if lock := _take(path):
             return lock
-    raise RepositoryError(f"another process has held {path} for {timeout:g} s")
+    return None

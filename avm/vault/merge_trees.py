@@ -249,17 +249,23 @@ class _Merge:
         digits = merging.COPY_DIGITS
         while True:
             name = merging.copy_name(path, loser, digits)
-            # What neither side changed both have.
-            there = final.get(name) or self._objects.entries(self._ours_commit, [name]).get(name)
-            if there in (None, blob) or digits >= len(loser):
+            if self._is_free(final, name, blob) or digits >= len(loser):
                 break
             digits += 4
         final[name] = blob
         self._result.copies[name] = path
 
+    def _is_free(self, final: Mapping[str, Blob], name: str, blob: Blob) -> bool:
+        """Whether `blob` may stand at `name`, or does already."""
+        there = final.get(name)
+        if there is None and not any(name in side.changed for side in (self._ours, self._theirs)):
+            # What neither side changed both have.
+            there = self._objects.entries(self._ours_commit, [name]).get(name)
+        return there in (None, blob)
+
     def _part_files_from_folders(self, final: dict[str, Blob]) -> None:
         """A file whose name is a folder's by now is kept beside that."""
-        folders = {folder for path in final for folder in _folders(path)}
+        folders = {folder for path in final for folder in folders_of(path)}
         for path in sorted(folders & final.keys()):
             blob = final.pop(path)
             self._place_copy(final, path, blob, blob[0])
@@ -285,7 +291,8 @@ def _is_file(blob: Blob) -> bool:
     return stat.S_ISREG(blob[1])
 
 
-def _folders(path: str) -> Iterator[str]:
+def folders_of(path: str) -> Iterator[str]:
+    """The folders on the way to a path, the topmost first."""
     at = path.find("/")
     while at >= 0:
         yield path[:at]

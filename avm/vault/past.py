@@ -6,17 +6,21 @@ else through the git program, which costs a process for each folder and file, an
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from avm.base import paths
 from avm.base.errors import NotFoundError, RepositoryError
 from avm.vault import git
 from avm.vault.location import Vault
+
+if TYPE_CHECKING:
+    from avm.vault.objects_libgit2 import LastingRepository
 
 _LINK, _SUBMODULE = 0o120000, 0o160000
 _FOLDERS_KEPT = 512
@@ -137,10 +141,10 @@ class PastTrees:
 
     def _opened(self) -> _Objects:
         if self._many:
-            from avm.vault.objects_libgit2 import open_repository
+            from avm.vault.objects_libgit2 import LastingRepository
 
             try:
-                return _ByLibgit2(open_repository(self._vault))
+                return _ByLibgit2(LastingRepository(self._vault))
             except RepositoryError:
                 pass  # sha256 or reftable
         return _ByProgram(self._vault)
@@ -165,29 +169,34 @@ class _Kept(Generic[_Key, _Value]):
 
 
 class _ByLibgit2:
-    """Through a pygit2 repository; its user sees to it that one thread uses it at a time."""
+    """Through libgit2."""
 
-    def __init__(self, repository: Any) -> None:
+    def __init__(self, repository: LastingRepository) -> None:
         self._repository = repository
 
     def commit(self, oid: str) -> tuple[str, int]:
         """Its tree, and its committer's time."""
-        commit = self._get(oid)
-        return str(commit.tree_id), int(commit.commit_time)
+        with self._got(oid) as commit:
+            return str(commit.tree_id), int(commit.commit_time)
 
     def tree(self, oid: str) -> list[tuple[bytes, int, str]]:
         """(name, mode, id) of what is in a tree."""
-        return [(e.raw_name, int(e.filemode), str(e.id)) for e in self._get(oid)]
+        with self._got(oid) as tree:
+            return [(e.raw_name, int(e.filemode), str(e.id)) for e in tree]
 
     def blob(self, oid: str) -> bytes:
         """The bytes of a blob."""
-        return bytes(self._get(oid).data)
+        with self._got(oid) as blob:
+            return bytes(blob.data)
 
-    def _get(self, oid: str) -> Any:
-        try:
-            return self._repository[oid]
-        except (KeyError, ValueError) as err:
-            raise RepositoryError(f"git has lost the object {oid}: {err}") from None
+    @contextlib.contextmanager
+    def _got(self, oid: str) -> Iterator[Any]:
+        with self._repository.used() as repo:
+            try:
+                found = repo[oid]
+            except (KeyError, ValueError) as err:
+                raise RepositoryError(f"git has lost the object {oid}: {err}") from None
+            yield found
 
 
 class _ByProgram:

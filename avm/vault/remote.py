@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,18 +28,37 @@ _MOVED = (
 )
 
 
+#: What git says to everybody whose remote cannot be read.
+_ADVICE = ("Please make sure you have", "and the repository exists", "hint:", "Cloning into")
+#: A name and a password in an address.
+_LOGIN = re.compile(r"//[^/@\s]+@")
+
+
+class NoRemote(RepositoryError):
+    """There is no remote to sync with, or one of several that nobody has chosen."""
+
+
 class PushedFirst(Exception):
     """Somebody else pushed meanwhile: fetch again."""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A remote by name or address, and the branch of it (without `refs/heads/`) that is synced."""
+    """A remote and the branch of it (without `refs/heads/`) that is synced.
 
-    name: str
+    `source`: its name or address, for git alone: it may hold a password. `name` and `url` are that
+    name and the address without one.
+    """
+
+    source: str
     branch: str
     url: str
     is_named: bool
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.source if self.is_named else self.url
 
     @property
     def ref(self) -> str:
@@ -61,14 +81,24 @@ def find(vault: Vault, ref: str, named: str | None) -> Remote:
         name = known[0] if len(known) == 1 else "origin" if "origin" in known else ""
     if not name:
         which = f"say which: {', '.join(known)}" if known else "git remote add origin URL"
-        raise RepositoryError(f"{vault.root} has no remote to sync with: {which}")
+        raise NoRemote(f"{vault.root} has no remote to sync with: {which}")
     merge = git.config_value(vault.root, "--get", f"branch.{branch}.merge")
     there = merge.removeprefix(_HEADS) if merge and name == upstream else branch
     if name in known:
-        return Remote(name, there, git.output(vault.root, "remote", "get-url", name), is_named=True)
+        url = without_secret(git.output(vault.root, "remote", "get-url", name))
+        return Remote(name, there, url, is_named=True)
     if named and "/" not in named and ":" not in named:
         raise RepositoryError(f"{named!r} is no remote: {', '.join(known) or 'git remote add'}")
-    return Remote(name, there, name, is_named=False)
+    return Remote(name, there, without_secret(name), is_named=False)
+
+
+def without_secret(url: str) -> str:
+    """An address less the name and password that may stand in it: `https://pat:…@host/…`."""
+    scheme, mark, rest = url.partition("://")
+    if not mark or scheme == "ssh":
+        return url
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
 class Link:
@@ -91,15 +121,15 @@ class Link:
         remote = self._remote
         source = f"+{_HEADS}{remote.branch}:{remote.ref}"
         args = ("fetch", "--no-tags", "--no-recurse-submodules", "--no-auto-gc",
-                "--no-write-fetch-head", "--", remote.name, source)  # fmt: skip
+                "--no-write-fetch-head", "--", remote.source, source)  # fmt: skip
         code, _, said = self._run(*args)
         if code == 0:
             return git.output(self._vault.root, "rev-parse", "--verify", remote.ref)
         if b"couldn't find remote ref" not in said:
-            raise RemoteError(f"cannot fetch from {remote.name}: {_reason(said)}")
-        code, listed, said = self._run("ls-remote", "--heads", "--", remote.name)
+            raise RemoteError(f"cannot fetch from {remote.name}: {reason(said)}")
+        code, listed, said = self._run("ls-remote", "--heads", "--", remote.source)
         if code != 0:
-            raise RemoteError(f"cannot reach {remote.name}: {_reason(said)}")
+            raise RemoteError(f"cannot reach {remote.name}: {reason(said)}")
         heads = [line.split("\t")[1].removeprefix(_HEADS) for line in listed.decode().splitlines()]
         if heads:
             raise RepositoryError(
@@ -113,7 +143,7 @@ class Link:
         hook runs, as git-lfs needs it. Raises PushedFirst, RemoteError."""
         remote = self._remote
         target = f"{commit}:{_HEADS}{remote.branch}"
-        args = ("push", "--porcelain", "--no-recurse-submodules", "--", remote.name, target)
+        args = ("push", "--porcelain", "--no-recurse-submodules", "--", remote.source, target)
         code, told, said = self._run(*args, hooks=True)
         if code == 0:
             git.run(self._vault.root, ("update-ref", remote.ref, commit))
@@ -122,7 +152,7 @@ class Link:
         why = rejected.rpartition("\t")[2]
         if any(mark in why for mark in _MOVED):
             raise PushedFirst
-        raise RemoteError(f"cannot push to {remote.name}: {why or _reason(said)}")
+        raise RemoteError(f"cannot push to {remote.name}: {why or reason(said)}")
 
     def _run(self, *args: str, hooks: bool = False) -> tuple[int, bytes, bytes]:
         return git.run_until(
@@ -141,11 +171,12 @@ def _quiet() -> dict[str, str]:
     return quiet | {name: os.environ[name] for name in ("GIT_ASKPASS",) if name in os.environ}
 
 
-def _reason(said: bytes) -> str:
-    """What git says went wrong: its own line, not the advice after it."""
+def reason(said: bytes) -> str:
+    """What git says went wrong: its own lines, not the advice after them."""
     lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
-    for mark in ("fatal: ", "error: ", "remote: "):
-        for line in lines:
-            if line.startswith(mark):
-                return line.removeprefix(mark)
-    return lines[-1] if lines else "git gives no reason"
+    told = [line for line in lines if not line.startswith(_ADVICE)] or ["git gives no reason"]
+    marks = ("fatal: ", "error: ", "remote: ")
+    marked = [line for line in told if line.startswith(marks)]
+    first = told[0] if not told[0].startswith(marks) else None  # ssh's own word, before git's
+    reason = [line for line in (first, *marked[:1]) if line]
+    return _LOGIN.sub("//", "; ".join(reason or told[-1:]))

@@ -83,10 +83,15 @@ class Consent:
     loss: bool = False
 
 
+class SyncAtWork(RepositoryError):
+    """Another process syncs this vault just now."""
+
+
 class Syncer:
     """Syncs one vault. One at a time, across all processes.
 
     `held` gives the paths that are open for writing; `halted` ends what the network is slow at.
+    `commits`: whether it commits first what waits.
     """
 
     def __init__(
@@ -96,8 +101,11 @@ class Syncer:
         committer: Committer,
         held: Callable[[], Collection[str]] = tuple,
         halted: Callable[[], bool] = lambda: False,
+        *,
+        commits: bool = True,
     ) -> None:
         self._vault = vault
+        self._commits = commits
         self._config = config
         self._committer = committer
         self._held = held
@@ -109,21 +117,27 @@ class Syncer:
         return find(self._vault, self._state().ref, named or self._config["sync.remote"])
 
     def sync(
-        self, named: str | None = None, consent: Consent = Consent(), *, asking: bool = False
+        self,
+        named: str | None = None,
+        consent: Consent = Consent(),
+        *,
+        asking: bool = False,
+        patience: float = 0.0,
     ) -> SyncReport:
         """Sync with the remote `named`, else the configured one, else the branch's own.
 
-        `asking`: git may ask for a password. Raises RepositoryError if it cannot be done now, each
-        path that is in the way named; RemoteError if the remote cannot be reached or refuses.
+        `asking`: git may ask for a password. Raises SyncAtWork if another one is, for longer than
+        `patience` seconds; RepositoryError if it cannot be done now, each path that is in the way
+        named; RemoteError if the remote cannot be reached or refuses.
         """
         if (
             git.config_value(self._vault.root, "--type=bool", "--get", "core.sparseCheckout")
             == "true"
         ):
             raise RepositoryError("avm sync knows no sparse checkout: git pull, then git push")
-        lock = try_lock(self._vault.git_state / "sync.lock")
+        lock = try_lock(self._vault.git_state / "sync.lock", patience)
         if lock is None:
-            raise RepositoryError("another avm sync is at work in this vault")
+            raise SyncAtWork("another avm sync is at work in this vault")
         try:
             remote = self.remote(named)
             link = Link(self._vault, remote, self._halted, asking=asking)
@@ -132,7 +146,8 @@ class Syncer:
             try:
                 report = self._rounds(remote, link, consent)
             except AVMError as err:
-                _note(self._vault, remote, self._config.clock.timestamp(), str(err), done_at)
+                if not self._halted():  # what was ended on purpose has not failed
+                    _note(self._vault, remote, self._config.clock.timestamp(), str(err), done_at)
                 raise
             _note(self._vault, remote, self._config.clock.timestamp(), None, None)
             return report
@@ -164,6 +179,8 @@ class Syncer:
 
     def _commit(self, report: SyncReport) -> None:
         """Commit what may be; what may not stays where it is."""
+        if not self._commits:
+            return
         done = self._committer.commit(now=True, people=True, held=self._held())
         if done.blocked:
             raise RepositoryError(f"not now: {done.blocked}")

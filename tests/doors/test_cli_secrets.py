@@ -235,4 +235,7 @@ def test_the_hook_in_a_repository_that_is_no_vault(tmp_path: Path) -> None:
 def test_an_unknown_hook_is_named(vault: Path) -> None:
     done = run_avm("hook", "git", "post-nothing")
     assert done.returncode == 2
-    assert done.stderr == "avm: hook 'git' 'post-nothing': there is git pre-commit, git merge\n"
+    assert done.stderr == (
+        "avm: hook 'git' 'post-nothing': there is git pre-commit, git merge, git post-merge,"
+        " git post-checkout, git post-commit, git post-rewrite\n"
+    )

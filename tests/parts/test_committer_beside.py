@@ -21,6 +21,7 @@ from vault_helpers import (
     content,
     git_locks,
     head,
+    merge_as_text,
     private,
     put,
     python,
@@ -162,6 +163,7 @@ def test_staged_and_edited_files_elsewhere_are_left_alone(vault: Vault) -> None:
 
 
 def test_a_stash_that_does_not_apply_leaves_its_conflict_as_it_is(vault: Vault) -> None:
+    merge_as_text(vault.root)
     put(vault, "memory/shared/mine.md", "stashed\n")
     git(vault.root, "stash", "-q")
     put(vault, "memory/shared/mine.md", "other\n")

@@ -19,7 +19,7 @@ from vault_helpers import index_file, keep_text, python
 from avm import AVM
 from avm.api import doctor
 from avm.api.checks import CHECKS, Finding
-from avm.base.errors import RepositoryError
+from avm.base.errors import RemoteError, RepositoryError
 from avm.overlay import shadowed
 from avm.vault import housekeeping
 from avm.vault.condition import is_running
@@ -201,6 +201,70 @@ def shadow(avm: AVM) -> None:
     put(avm, "memory/private/akashi/akashi.md:meta", "a lie")
 
 
+def never_synced(avm: AVM) -> None:
+    git(avm.store.vault.root, "remote", "add", "origin", "/nowhere")
+    with pytest.raises(RemoteError):
+        avm.sync()
+
+
+def not_synced_for_days(avm: AVM) -> None:
+    never_synced(avm)
+    note = avm.store.vault.own_state / "sync.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"done_at": time.time() - 3 * DAY}))
+
+
+def conflict(avm: AVM) -> None:
+    put(avm, "memory/private/akashi/akashi.conflict-01234567.md", "another\n")
+
+
+def staged(avm: AVM, rel: str, mode: str = "100644") -> None:
+    """Put an entry into the index alone."""
+    root = avm.store.vault.root
+    blob = git(root, "rev-parse", "HEAD" if mode == "160000" else "HEAD:.gitattributes")
+    git(root, "update-index", "--add", "--cacheinfo", f"{mode},{blob},{rel}")
+
+
+def long_name(avm: AVM) -> None:
+    staged(avm, f"memory/private/akashi/{'é' * 150}.md")
+
+
+def twins(avm: AVM) -> None:
+    for name in ("Plan.md", "plan.md"):
+        staged(avm, f"memory/private/akashi/{name}")
+
+
+def twins_on_this_disk(avm: AVM) -> None:
+    for name in ("caf\u00e9.md", "cafe\u0301.md"):
+        staged(avm, f"memory/private/akashi/{name}")
+    git(avm.store.vault.root, "config", "core.ignorecase", "true")
+
+
+def control_characters(avm: AVM) -> None:
+    staged(avm, "memory/private/akashi/a\x1b[2J\nb.md")
+
+
+def link_out(avm: AVM) -> None:
+    folder = avm.store.vault.path("memory/private/akashi")
+    for name, target in {"in": "../../shared", "out": "../../../../x", "dead": "none"}.items():
+        (folder / name).symlink_to(target)
+        git(folder, "add", name)
+
+
+def tracked_settings(avm: AVM) -> None:
+    put(avm, ".avm/config.toml", 'agent = "bob"\n')
+    git(avm.store.vault.root, "add", "--force", ".avm/config.toml")
+
+
+def submodule(avm: AVM) -> None:
+    staged(avm, "library", "160000")
+
+
+def large_file(avm: AVM) -> None:
+    staged(avm, "memory/private/akashi/film.bin")
+    with put(avm, "memory/private/akashi/film.bin", "").open("r+b") as file:
+        file.truncate(101 * 2**20)
+
+
 CASES = [
     Case("repository", bare, "no work tree"),
     Case("format", foreign_format, "a split index", note=True),
@@ -223,6 +287,17 @@ CASES = [
     Case("kept", text_kept, "1 replaced texts", "kept.jsonl", note=True),
     Case("kept", file_rescued, "1 files that gave way", "rescue", note=True),
     Case("waiting", staged_for_days, "3 days: staged by you", "/memory/shared/staged.md"),
+    Case("sync", never_synced, "no sync has come to its end yet: cannot fetch from origin"),
+    Case("sync", not_synced_for_days, "not synced for 3 days: cannot fetch from origin"),
+    Case("conflicts", conflict, "akashi.conflict-01234567.md", "akashi/akashi.md", note=True),
+    Case("long-name", long_name, "no disk takes", "/memory/private/akashi/é"),
+    Case("twins", twins, "akashi/plan.md are one file on the disks", "/Plan.md", note=True),
+    Case("twins", twins_on_this_disk, "are one file on this disk", "/memory/private/akashi/caf"),
+    Case("control-characters", control_characters, "in its name", "/a?[2J?b.md", note=True),
+    Case("link-out", link_out, "out of the vault", "/memory/private/akashi/out", note=True),
+    Case("tracked-settings", tracked_settings, "does nothing", "/.avm/config.toml", note=True),
+    Case("submodules", submodule, "neither fetches nor", "/library", note=True),
+    Case("large-file", large_file, "101 MB", "/memory/private/akashi/film.bin", note=True),
     Case("shadowed", shadow, "virtual node", "/memory/private/akashi/akashi.md:meta"),
 ]
 
@@ -249,8 +324,9 @@ def test_a_check_finds_what_it_is_for_and_its_mend_mends(avm: AVM, case: Case) -
 def test_an_agent_hears_only_of_memories_that_it_may_read(avm: AVM, case: Case) -> None:
     case.harm(avm)
     assert found(avm, "bob") == []
-    names = {"front-matter", "times", "names", "crowded-folder", "shadowed"}
-    expected = [case.check] if case.check in names else []
+    names = {"front-matter", "times", "names", "crowded-folder", "shadowed", "conflicts"}
+    tracked = {"long-name", "twins", "control-characters", "link-out", "large-file"}
+    expected = [case.check] if case.check in names | tracked else []
     assert [finding.check for finding in found(avm, "akashi")] == expected
 
 

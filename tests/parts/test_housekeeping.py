@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 from conftest import git, wait_for
-from vault_helpers import assert_clean, assert_sound, commit, keep_text, private, put, remember
+from vault_helpers import (
+    assert_clean,
+    assert_sound,
+    commit,
+    keep_text,
+    merge_as_text,
+    private,
+    put,
+    remember,
+)
 
 from avm.vault import git as git_program
 from avm.vault import housekeeping
@@ -181,6 +190,7 @@ def test_many_commits_without_filters_are_noticed(
 
 
 def conflicting_rebase(vault: Vault) -> None:
+    merge_as_text(vault.root)
     put(vault, "memory/shared/a.md", "base\n")
     git(vault.root, "add", ".")
     git(vault.root, "commit", "-qm", "base")

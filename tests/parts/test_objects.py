@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +19,8 @@ from avm.vault.identity import Identity
 from avm.vault.location import Vault
 from avm.vault.objects import FILE_MODE, Blob, Locked, Moved, Objects, Signature, open_objects
 from avm.vault.objects_git import MOST_PATHS, GitObjects
-from avm.vault.objects_libgit2 import Libgit2Objects, open_repository
+from avm.vault.objects_libgit2 import LastingRepository, Libgit2Objects, open_repository
+from avm.vault.past import PastTrees
 
 PAT = Signature(Identity("Pat Person", "pat@example.org"), 1_700_000_000, 60)
 AKASHI = Signature(Identity("akashi", "akashi@agents.avm.invalid"), 1_700_000_123, -210)
@@ -329,6 +334,91 @@ def test_both_ways_make_the_same_commits(tmp_path: Path) -> None:
         at = make_commit(objects, at, {"memory/d/y.md": None, git_names[0]: None}, "no line end")
         ids.append([*made, at])
     assert ids[0] == ids[1]
+
+
+def test_rows_are_in_git_s_order(vault: Vault, objects: Objects) -> None:
+    """A folder sorts as if its name ended in a slash."""
+    names = [f"m{end}" for end in ("", "!.md", "-x.md", ".md", "0.md", "/a.md", "é.md", "M.md")]
+    at = None
+    for name in names[1:]:
+        at = make_commit(objects, at, files(objects, name))
+    at = make_commit(objects, at, {"m/a.md": None, **files(objects, "m")})
+    at = make_commit(objects, at, {"m": None, **files(objects, "m/b/c.md", "m/b.md")})
+    assert set(tree(vault, at)) == {*names[1:], "m/b/c.md", "m/b.md"} - {"m/a.md"}
+    git(vault.root, "fsck", "--strict", "--no-dangling")
+
+
+def test_what_is_not_there_gets_into_no_commit(objects: Objects) -> None:
+    absent = "1" * len(objects.write_blob(b"x"))
+    with pytest.raises(RepositoryError):
+        objects.write_commit(None, {"a.md": (absent, FILE_MODE)}, "x\n", AKASHI, PAT)
+
+
+# What a process that stays keeps open and in memory
+
+MANY = 600
+
+
+def test_a_pack_that_git_replaced_is_let_go(tmp_path: Path) -> None:
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("no /proc tells what is open")
+    vault = repository(tmp_path / "r")
+    objects, past = Libgit2Objects(vault), PastTrees(vault, many=True)
+    at = None
+    for number in range(3):
+        at = make_commit(objects, at, files(objects, f"{number}.md"))
+        git(vault.root, "update-ref", "refs/heads/main", at)
+        git(vault.root, "repack", "-adq")
+        git(vault.root, "prune-packed", "-q")
+        assert set(objects.entries(at, ["0.md"])) == set(past.folder(at, "")) & {"0.md"}
+    packs = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    ours = {name for name in packs if name.startswith(str(vault.root))}
+    assert len(ours) == 1, ours
+
+
+def test_names_that_were_asked_for_and_removed_are_not_kept(tmp_path: Path) -> None:
+    objects = Libgit2Objects(repository(tmp_path / "r"))
+    blob = objects.write_blob(b"x")
+
+    def act(number: int) -> None:
+        name = f"memory/{number}-only-once.md"
+        at = make_commit(objects, None, {name: (blob, FILE_MODE), "a.md": (blob, FILE_MODE)})
+        assert set(objects.entries(at, [name])) == {name}
+        make_commit(objects, at, {name: None})
+
+    act(0)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for number in range(1, MANY):
+        act(number)
+    gc.collect()
+    assert sys.getallocatedblocks() - before < MANY / 2
+
+
+def test_the_rules_of_folders_that_were_asked_for_are_not_kept(tmp_path: Path) -> None:
+    vault = repository(tmp_path / "r")
+    lasting = LastingRepository(vault)
+    used = _heap()
+    for number in range(5 * MANY):
+        with lasting.used([f"d{number}/a.md"]) as repo:
+            assert not repo.path_is_ignored(f"d{number}/a.md")
+    assert _heap() - used < 5 * MANY * 150
+
+
+def _heap() -> int:
+    """The bytes in use that C code asked for."""
+
+    class Info(ctypes.Structure):
+        _fields_ = [(f"_{number}", ctypes.c_size_t) for number in range(10)]
+
+    try:
+        ask = ctypes.CDLL(None).mallinfo2
+    except AttributeError:
+        pytest.skip("this C library does not tell what is in use")
+    ask.restype = Info
+    gc.collect()
+    found = ask()
+    return int(found._4) + int(found._7)  # hblkhd, uordblks
 
 
 # Branches

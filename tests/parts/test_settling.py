@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import git, run_avm
+from vault_helpers import merge_as_text
 
 from avm import AVM
 from avm.overlay import virtual
@@ -89,6 +90,7 @@ def test_a_merge_of_the_person_s_in_conflict(avm: AVM) -> None:
         for rel in rels:
             put(avm, rel, f"{branch}\n")
         git(root, "commit", "-qam", branch)
+    merge_as_text(root)
     merged = subprocess.run(["git", "merge", "side"], cwd=root, capture_output=True, check=False)
     assert merged.returncode == 1
     assert avm.conflicts() == {f"/{rel}": [IN_A_MERGE] for rel in sorted(rels)}

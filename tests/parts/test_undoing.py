@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import git
-from vault_helpers import assert_sound
+from vault_helpers import assert_sound, merge_as_text
 
 from avm import AVM
 from avm.base.errors import AccessError, NotFoundError, RepositoryError, UsageError
@@ -398,6 +398,7 @@ def test_what_the_person_staged_is_left_and_named(avm: AVM) -> None:
 def test_nothing_is_restored_over_a_conflict(avm: AVM) -> None:
     first = save(avm, "one\n")
     root, place = avm.store.vault.root, avm.store.vault.path(NOTE)
+    merge_as_text(root)
     place.write_text("stashed\n")
     git(root, "stash", "-q")
     save(avm, "two\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import git
-from vault_helpers import FORMATS, assert_clean, commit, content, make
+from vault_helpers import FORMATS, assert_clean, commit, content, make, merge_as_text
 
 from avm import AVM
 from avm.base.config import Config
@@ -143,6 +143,7 @@ def test_an_open_file_waits_and_the_version_before_it_does_not(avm: AVM) -> None
 
 def test_conflict_markers_become_no_version(avm: AVM) -> None:
     root, place = avm.store.vault.root, avm.store.vault.path(REL)
+    merge_as_text(root)
     for text, *switch in (
         ["base"],
         ["theirs", "switch", "-qc", "side"],

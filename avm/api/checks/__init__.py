@@ -12,6 +12,8 @@ from avm.api.checks import (
     place,
     repository,
     settings,
+    syncing,
+    tracked,
 )
 from avm.api.checks.finding import Check, Finding
 
@@ -27,4 +29,6 @@ CHECKS: tuple[Check, ...] = (
     *keeper.CHECKS,
     *leftovers.CHECKS,
     *history.CHECKS,
+    *syncing.CHECKS,
+    *tracked.CHECKS,
 )
