@@ -20,15 +20,12 @@ class Rules(NamedTuple):
     them.
 
     `write` may be read too; `deny` wins over everything. `read_only`: it writes nothing at all.
-    `max_files` and `max_bytes` bound its private folder; None is no bound.
     """
 
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     read_only: bool = False
-    max_files: int | None = None
-    max_bytes: int | None = None
 
 
 NO_RULES = Rules()

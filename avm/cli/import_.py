@@ -13,7 +13,7 @@ from avm.cli.door import Door, shared, warn
 
 
 @click.command("import")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="FILE")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--update", is_flag=True, help="Put what the file says now into its memories.")
 @shared

@@ -26,7 +26,20 @@ OTHER = {"akashi": "hermes", "hermes": "akashi"}
 #: An agent whose name only begins like that of another.
 NEAR = "akashi2"
 #: Whose notes each marker tells of.
-MARKERS = {"akashi": "quokka", "hermes": "walrus", NEAR: "ocelot", "the owner": "badger"}
+MARKERS = {
+    "akashi": "quokka",
+    "hermes": "walrus",
+    NEAR: "ocelot",
+    "the owner": "badger",
+    "denied": "wombat",
+}
+#: The owner's own configuration: what is shared beyond the rest, and what of that is not.
+RULES = """
+[groups.everybody]
+members = ["*"]
+read = ["/given/**"]
+deny = ["/memory/shared/hr", "/given/hr/**", "/memory/shared/wombat_file.md"]
+"""
 SHARED = "/memory/shared/open.md"
 
 
@@ -66,6 +79,11 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _write(root / "notes/diary.md", secret("badger"))
         _write(root / "memory/private/badger_between.md", secret("badger"))
         _write(root / "memory/sharedbadger/badger_near.md", secret("badger"))
+        for place in ("hr/wombat_note.md", "hr/same.md", "hr/wombat_data.csv", "wombat_file.md"):
+            _write(root / "memory/shared" / place, secret("wombat"))
+        _write(root / "given/hr/wombat_plan.md", secret("wombat"))
+        _write(root / "given/plan.md", "common plan for everybody #common\n")
+        _write(root / ".git/avm/config.toml", RULES)
         _write(root / SHARED[1:], "common words for everybody [[same]] [[diary]] #common\n")
         targets = [f"memory/private/{n}/same" for n in (*AGENTS, NEAR)] + ["private/hermes/same.md"]
         targets += ["same", "shadow", "diary", "notes/diary", "/notes/diary.md", "to_hermes/same"]
@@ -115,6 +133,12 @@ def forbidden_paths(agent: str) -> list[str]:
         f"/memory/private/{other}/{word}_data.csv",
         f"/memory/private/{other}",
         f"/memory/private/{NEAR}/ocelot_note.md",
+        "/memory/shared/hr/wombat_note.md",
+        "/memory/shared/hr/same.md",
+        "/memory/shared/HR/wombat_note.md",
+        "/memory/shared/wombat_file.md",
+        "/memory/shared/hr",
+        "/given/hr/wombat_plan.md",
         "/badger_root.md",
         "/notes/badger_diary.md",
         "/memory/badger_loose.md",
@@ -148,6 +172,8 @@ def forbidden_folders(agent: str) -> list[str]:
         f"/memory/private/{NEAR}",
         f"/memory/private/{other}/{MARKERS[other]}_deep",
         "/notes",
+        "/memory/shared/hr",
+        "/given/hr",
         "/memory/sharedbadger",
         f"/memory/shared/to_{other}",
         "/memory/shared/root",
@@ -220,7 +246,7 @@ def test_lists_and_counts(avm: AVM, agent: str) -> None:
     answers = (view.memories(), view.tags(), view.stats(), view.status(), view.conflicts())
     for answer in (*answers, view.delta(peek=True)):
         check(agent, as_text(answer))
-    assert len(view.memories()) == view.stats().memories == 5
+    assert len(view.memories()) == view.stats().memories == 6
     assert view.tags()["common"] == 4
     assert set(view.stats().folders) == {f"/memory/private/{agent}", "/memory/shared"}
 

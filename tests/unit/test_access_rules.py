@@ -30,21 +30,19 @@ def test_a_table_gives_and_denies(tmp_path: Path) -> None:
     found = rules(
         tmp_path,
         '[agents.akashi]\nread = ["/projects/**", "/plan.md"]\nwrite = ["/team/"]\n'
-        'deny = ["/memory/shared/hr"]\nmax_files = 10\nmax_bytes = "2MB"\n',
+        'deny = ["/memory/shared/hr"]\n',
     )
-    assert found == Rules(
-        ("projects", "plan.md"), ("team",), ("memory/shared/hr",), False, 10, 2_000_000
-    )
+    assert found == Rules(("projects", "plan.md"), ("team",), ("memory/shared/hr",))
 
 
-def test_groups_add_up_and_the_agents_own_bounds_come_first(tmp_path: Path) -> None:
+def test_groups_add_up(tmp_path: Path) -> None:
     text = (
-        '[agents.akashi]\nread = ["/a"]\nmax_files = 50\n'
-        '[groups.traders]\nmembers = ["akashi"]\nread = ["/b"]\nmax_files = 5\nmax_bytes = 9\n'
-        '[groups.all]\nmembers = ["*"]\ndeny = ["/c"]\nread_only = true\nmax_bytes = 7\n'
+        '[agents.akashi]\nread = ["/a"]\n'
+        '[groups.traders]\nmembers = ["akashi"]\nread = ["/b"]\n'
+        '[groups.all]\nmembers = ["*"]\ndeny = ["/c"]\nread_only = true\n'
     )
-    assert rules(tmp_path, text) == Rules(("a", "b"), (), ("c",), True, 50, 7)
-    assert rules(tmp_path, text, "bob") == Rules((), (), ("c",), True, None, 7)
+    assert rules(tmp_path, text) == Rules(("a", "b"), (), ("c",), True)
+    assert rules(tmp_path, text, "bob") == Rules((), (), ("c",), True)
 
 
 def test_the_vaults_own_file_wins_key_by_key(tmp_path: Path) -> None:
@@ -65,7 +63,6 @@ def test_the_vaults_own_file_wins_key_by_key(tmp_path: Path) -> None:
         ('[agents.akashi]\nread = ["/"]', "give a folder such as"),
         ('[agents.akashi]\nwrite = ["/.git/hooks"]', "name a folder or file of the vault"),
         ("[agents.akashi]\nread_only = 1", "use true or false"),
-        ('[agents.akashi]\nmax_bytes = "big"', "give a whole number"),
         ('[groups.g]\nmembers = ["A"]', "agent 'A'"),
         ("[agents]\nakashi = 3", "give a table"),
     ],
