@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import git, run_avm
-from secret_shapes import SHAPES, Maker
+from conftest import ROOT, git, run_avm
 
 from avm import AVM
 from avm.base import memory_file
+
+sys.path.insert(0, str(ROOT / "tests" / "unit"))
+from secret_shapes import SHAPES, Maker
 
 TEXT = """\
 # Project
