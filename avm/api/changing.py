@@ -94,6 +94,21 @@ class Changing(Writing):
 
         return self._spliced(path, change)
 
+    def edit(self, path: str, old: str | bytes, new: str | bytes) -> Remembered:
+        """Put `new` in the place of `old`, which must stand in the file exactly once."""
+        piece, data = values.data(old), values.data(new)
+
+        def change(raw: bytes) -> bytes:
+            if not piece or raw.count(piece) != 1:
+                count = raw.count(piece) if piece else 0
+                raise UsageError(
+                    f"old stands {count} times in {paths.display(paths.clean_rel(path))}: give a"
+                    " piece of its text that stands there once"
+                )
+            return raw.replace(piece, data)
+
+        return self._spliced(path, change)
+
     def body(self, path: str) -> bytes:
         """The bytes below the front matter. Raises NotFoundError."""
         from avm.base import memory_file

@@ -43,6 +43,8 @@ VERBS = (
     "access",
     "index",
     "keeper",
+    "mcp",
+    "token",
     "model",
     "doctor",
     "hook",

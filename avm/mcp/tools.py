@@ -1,0 +1,338 @@
+"""The eight tools: what an agent may ask and do, each a call or two of the API.
+
+Strict: an argument that a tool does not know is an error. Results are typed and within a budget of
+tokens. Free text is annotated as exactly `str`: the SDK parses anything else as JSON first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import ToolAnnotations
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from avm.api import View
+from avm.base.errors import AVMError
+from avm.base.times import format_instant
+from avm.recall.tokens import count_tokens
+
+#: What an answer holds at most, in o200k tokens, where the caller names no budget.
+_BUDGET = 4_000
+_MOST_TOKENS = 20_000
+
+Path = Annotated[str, Field(description="A vault path: /memory/private/akashi/rsi_rule.md")]
+Folder = Annotated[str, Field(description="Only in this folder; empty for everything.")]
+Query = Annotated[
+    str,
+    Field(
+        description="Words, phrases in quotes, and filters: tag:x path:/memory/shared agent:a"
+        " since:7d before:2026-01-01 importance>0.5 -word"
+    ),
+]
+Budget = Annotated[
+    int, Field(ge=1, le=_MOST_TOKENS, description="Tokens that the answer may have.")
+]
+
+
+class Recall(BaseModel):
+    """An answer packed into the budget, as markdown with the path of each passage."""
+
+    text: str
+    tokens: int
+    memories: int
+    ranked_by: str
+
+
+class Found(BaseModel):
+    """A memory that matches; `score` compares within one answer only."""
+
+    path: str
+    line: int
+    score: float
+    title: str
+    snippet: str
+
+
+class Search(BaseModel):
+    """What matches, best first; `more` says that the budget left some out."""
+
+    hits: list[Found]
+    more: bool
+
+
+class Read(BaseModel):
+    """A file's text from `line` on; `next_line` is where it goes on, 0 at its end."""
+
+    path: str
+    text: str
+    next_line: int
+
+
+class Listed(BaseModel):
+    """A memory in a list. Times are ISO 8601, UTC; empty for never."""
+
+    path: str
+    title: str
+    importance: float
+    changed: str
+    expires: str
+
+
+class Listing(BaseModel):
+    """Some of `total` memories."""
+
+    memories: list[Listed]
+    total: int
+
+
+class Written(BaseModel):
+    """Where something was written, and what is worth knowing of it."""
+
+    path: str
+    hints: list[str]
+
+
+class Change(BaseModel):
+    """A commit."""
+
+    hash: str
+    when: str
+    author: str
+    subject: str
+    paths: dict[str, str]
+
+
+class History(BaseModel):
+    """Commits, newest first."""
+
+    commits: list[Change]
+
+
+class Tools:
+    """The tools for whoever `view` says is asking."""
+
+    def __init__(self, view: Callable[[], View]) -> None:
+        self._view = view
+
+    def all(self) -> list[Tool]:
+        """The eight."""
+        return [
+            self._tool(self.avm_recall, read_only=True),
+            self._tool(self.avm_remember),
+            self._tool(self.avm_search, read_only=True),
+            self._tool(self.avm_read, read_only=True),
+            self._tool(self.avm_list, read_only=True),
+            self._tool(self.avm_edit),
+            self._tool(self.avm_forget, destructive=True),
+            self._tool(self.avm_history, read_only=True),
+        ]
+
+    def _tool(
+        self, function: Callable[..., Any], *, read_only: bool = False, destructive: bool = False
+    ) -> Tool:
+        annotations = ToolAnnotations(
+            read_only_hint=read_only,
+            destructive_hint=destructive,
+            idempotent_hint=read_only,
+            open_world_hint=False,
+        )
+        return strict(Tool.from_function(_told(function), annotations=annotations))
+
+    # The tools: their docstrings are what the model reads.
+
+    def avm_recall(
+        self,
+        query: Query = "",
+        max_tokens: Budget = 2_000,
+        strategy: Literal["balanced", "relevance", "recency", "importance"] = "balanced",
+        folder: Folder = "",
+    ) -> Recall:
+        """What the memory knows about a question, packed into a token budget. Ask this first: at
+        the start of a task, and whenever something may have been learned before. Without a query:
+        what is pinned, important and recent."""
+        done = self._view().recalled(query, max_tokens, strategy, folder=folder)
+        return Recall(
+            text=done.text, tokens=done.tokens, memories=done.memories, ranked_by=done.ranked_by
+        )
+
+    def avm_remember(
+        self,
+        text: Annotated[str, Field(min_length=1, description="What to keep, as markdown.")],
+        title: Annotated[str, Field(description="One line; it names the file.")] = "",
+        importance: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5,
+        tags: Annotated[list[str], Field(description="Words such as trading or risk/fx.")] = [],  # noqa: B006
+        namespace: Annotated[
+            str, Field(description="Share it with all agents, in /memory/shared/NAMESPACE.")
+        ] = "",
+        ttl: Annotated[str, Field(description="Forget it after 30d, 12h, …; empty: never.")] = "",
+    ) -> Written:
+        """Keep something for later sessions: a fact, a decision and why, what the user prefers.
+        One thing a memory. The same title and text again changes nothing."""
+        done = self._view().remember(
+            text,
+            title=title or None,
+            importance=None if importance == 0.5 else importance,
+            tags=tags,
+            namespace=namespace or None,
+            ttl=ttl or None,
+        )
+        return Written(path=done.path, hints=list(done.hints))
+
+    def avm_search(
+        self,
+        query: Query,
+        limit: Annotated[int, Field(ge=1, le=100)] = 10,
+        folder: Folder = "",
+        max_tokens: Budget = _BUDGET,
+    ) -> Search:
+        """Find memories: paths, titles and the best passage of each. avm_read reads one whole."""
+        hits = self._view().search(query, limit, folder=folder)
+        found = [
+            Found(
+                path=h.path, line=h.line, score=round(h.score, 3), title=h.title, snippet=h.snippet
+            )
+            for h in hits
+        ]
+        kept = _within(max_tokens, found)
+        return Search(hits=kept, more=len(kept) < len(found))
+
+    def avm_read(
+        self,
+        path: Path,
+        line: Annotated[int, Field(ge=1, description="Begin at this line.")] = 1,
+        at: Annotated[str, Field(description="As it was then: a date, 7d, a commit.")] = "",
+        max_tokens: Budget = _BUDGET,
+    ) -> Read:
+        """Read a file of the memory, front matter and all; of a long one as much as fits."""
+        view = self._view()
+        raw = view.show(path, at) if at else view.read_bytes(path)
+        lines = raw.decode("utf-8", "replace").splitlines(keepends=True)[line - 1 :]
+        kept, left = 0, max_tokens
+        for one in lines:
+            left -= count_tokens(one)
+            if left < 0 and kept:
+                break
+            kept += 1
+        text = "".join(lines[:kept])
+        if left < 0 and kept == 1:  # one line that is too long
+            text = text[: 3 * max_tokens]
+        return Read(path=path, text=text, next_line=line + kept if kept < len(lines) else 0)
+
+    def avm_list(
+        self,
+        folder: Folder = "",
+        tag: Annotated[str, Field(description="Only with this tag.")] = "",
+        sort: Literal["path", "changed", "importance"] = "changed",
+        limit: Annotated[int, Field(ge=1, le=200)] = 50,
+        offset: Annotated[int, Field(ge=0)] = 0,
+    ) -> Listing:
+        """List memories, newest first; with sort also by importance or path."""
+        view = self._view()
+        rows = view.memories(folder, sort=sort, tag=tag or None, limit=limit, offset=offset)
+        return Listing(
+            memories=[
+                Listed(
+                    path=row.path,
+                    title=row.title,
+                    importance=0.5 if row.importance is None else row.importance,
+                    changed=format_instant(row.changed),
+                    expires=format_instant(row.expires) if row.expires else "",
+                )
+                for row in rows
+            ],
+            total=len(view.memories(folder, tag=tag or None)),
+        )
+
+    def avm_edit(
+        self,
+        path: Path,
+        new: Annotated[str, Field(description="The text that is to stand there.")],
+        old: Annotated[
+            str, Field(description="The text that it replaces, exactly once; empty: append.")
+        ] = "",
+    ) -> Written:
+        """Change a memory: replace one piece of its text, or append to it. What it said before
+        stays in history."""
+        view = self._view()
+        if old:
+            done = view.edit(path, old, new)
+        else:
+            there = view.body(path)
+            gap = "\n" if there and not there.endswith(b"\n") else ""
+            end = "" if new.endswith("\n") else "\n"
+            done = view.set_body(path, f"{gap}{new}{end}", add=True)
+        return Written(path=done.path, hints=list(done.hints))
+
+    def avm_forget(self, path: Path) -> Written:
+        """Remove a memory. History keeps it: avm_read with at= still reads it."""
+        self._view().forget(path)
+        return Written(path=path, hints=[])
+
+    def avm_history(
+        self,
+        path: Annotated[str, Field(description="A file or folder; empty for everything.")] = "",
+        limit: Annotated[int, Field(ge=1, le=100)] = 10,
+    ) -> History:
+        """Who changed what, when: of one memory, a folder, or all of it."""
+        commits = self._view().log(path, limit=limit)
+        return History(
+            commits=[
+                Change(
+                    hash=one.hash[:12],
+                    when=format_instant(one.when),
+                    author=one.author,
+                    subject=one.subject,
+                    paths=one.paths,
+                )
+                for one in commits
+            ]
+        )
+
+
+def strict(tool: Tool) -> Tool:
+    """Have a tool refuse arguments that it does not know, and say which there are."""
+    base = tool.fn_metadata.arg_model
+    known = [field.alias or name for name, field in base.model_fields.items()]
+
+    def check(_: type[BaseModel], data: object) -> object:
+        unknown = [name for name in data if name not in known] if isinstance(data, dict) else []
+        if unknown:
+            raise ValueError(f"no argument {', '.join(unknown)}; there are {', '.join(known)}")
+        return data
+
+    body = {
+        "model_config": ConfigDict(extra="forbid", hide_input_in_errors=True),
+        "__module__": __name__,
+        "check_names": model_validator(mode="before")(classmethod(check)),  # type: ignore[arg-type]
+    }
+    model = type(base.__name__, (base,), body)
+    tool.fn_metadata.arg_model = model
+    tool.parameters = model.model_json_schema(by_alias=True)
+    return tool
+
+
+def _told(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's mistake is told to the model in its one line; anything else is a bug."""
+    import functools
+
+    @functools.wraps(function)
+    def told(*args: Any, **named: Any) -> Any:
+        try:
+            return function(*args, **named)
+        except AVMError as err:
+            raise ToolError(str(err)) from None
+
+    return told
+
+
+def _within(budget: int, found: list[Found]) -> list[Found]:
+    """As many as fit, one at least."""
+    left = budget
+    for number, hit in enumerate(found):
+        left -= count_tokens(hit.model_dump_json())
+        if left < 0:
+            return found[: max(1, number)]
+    return found
