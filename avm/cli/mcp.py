@@ -21,8 +21,7 @@ def command(door: Door, http: str | None) -> None:
     """Serve the vault to agents by the Model Context Protocol, on stdin and stdout.
 
     With --agent for that agent, else for the owner. Over HTTP, at /mcp, each request acts for the
-    agent of its bearer token (avm token create); HOST is 127.0.0.1 unless told otherwise. docs/mcp.md
-    has the tools.
+    agent of its bearer token (avm token create). docs/mcp.md has the tools.
     """
     if find_spec("mcp") is None:
         raise UsageError("the MCP server needs: pip install 'avm-memory[mcp]'")
