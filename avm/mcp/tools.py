@@ -308,8 +308,8 @@ def strict(tool: Tool) -> Tool:
         "__module__": __name__,
         "check_names": model_validator(mode="before")(classmethod(check)),  # type: ignore[arg-type]
     }
-    model = type(base.__name__, (base,), body)
-    tool.fn_metadata.arg_model = model
+    model: type[BaseModel] = type(base.__name__, (base,), body)
+    tool.fn_metadata.arg_model = model  # type: ignore[assignment]  # a class of the same base
     tool.parameters = model.model_json_schema(by_alias=True)
     return tool
 
