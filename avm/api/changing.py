@@ -87,10 +87,21 @@ class Changing(Writing):
 
         def change(raw: bytes) -> bytes:
             begins = memory_file.split(raw).body_start
-            new = (raw if add else raw[:begins]) + data
-            if memory_file.split(new).body_start == begins:
-                return new
-            return new[:begins] + _NO_KEYS + new[begins:]
+            return _with_body(raw, raw[begins:] + data if add else data)
+
+        return self._spliced(path, change)
+
+    def append(self, path: str, text: str | bytes) -> Remembered:
+        """Add a paragraph at the end: on a line of its own, and ended by a line feed."""
+        from avm.base import memory_file
+
+        data = values.data(text)
+        data += b"" if data.endswith(b"\n") else b"\n"
+
+        def change(raw: bytes) -> bytes:
+            begins = memory_file.split(raw).body_start
+            gap = b"" if raw.endswith(b"\n") or len(raw) == begins else b"\n"
+            return _with_body(raw, raw[begins:] + gap + data)
 
         return self._spliced(path, change)
 
@@ -155,6 +166,17 @@ def _refuse_new_tokens(raw: bytes, data: bytes) -> None:
         raise SecretError(
             f"nothing was written: the text holds a secret ({secrets.told(new)}); take it out"
         )
+
+
+def _with_body(raw: bytes, body: bytes) -> bytes:
+    """A file with another body, which is not to be taken for front matter."""
+    from avm.base import memory_file
+
+    begins = memory_file.split(raw).body_start
+    new = raw[:begins] + body
+    if memory_file.split(new).body_start == begins:
+        return new
+    return raw[:begins] + _NO_KEYS + body
 
 
 def _with_keys(raw: bytes, changes: Mapping[str, object]) -> bytes:

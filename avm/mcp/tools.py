@@ -6,22 +6,29 @@ tokens. Free text is annotated as exactly `str`: the SDK parses anything else as
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from avm.api import View
-from avm.base.errors import AVMError
+from avm.base.errors import AVMError, UsageError
 from avm.base.times import format_instant
 from avm.recall.tokens import count_tokens
 
 #: What an answer holds at most, in o200k tokens, where the caller names no budget.
 _BUDGET = 4_000
 _MOST_TOKENS = 20_000
+#: A line of more characters for each token of the budget is taken as too long, uncounted.
+_MOST_CHARS = 16
+#: How many files of one commit are named.
+_MOST_PATHS = 20
+
+_Item = TypeVar("_Item", bound=BaseModel)
 
 Path = Annotated[str, Field(description="A vault path: /memory/private/akashi/rsi_rule.md")]
 Folder = Annotated[str, Field(description="Only in this folder; empty for everything.")]
@@ -64,11 +71,15 @@ class Search(BaseModel):
 
 
 class Read(BaseModel):
-    """A file's text from `line` on; `next_line` is where it goes on, 0 at its end."""
+    """A file's text from `line` on; `next_line` is where it goes on, 0 at its end.
+
+    `cut`: the one line here is longer than the budget, and its rest is left out.
+    """
 
     path: str
     text: str
     next_line: int
+    cut: bool
 
 
 class Listed(BaseModel):
@@ -82,10 +93,11 @@ class Listed(BaseModel):
 
 
 class Listing(BaseModel):
-    """Some of `total` memories."""
+    """Some of `total` memories; `next_offset` is where the list goes on, 0 at its end."""
 
     memories: list[Listed]
     total: int
+    next_offset: int
 
 
 class Written(BaseModel):
@@ -96,19 +108,21 @@ class Written(BaseModel):
 
 
 class Change(BaseModel):
-    """A commit."""
+    """A commit: `files` is how many it changed, `paths` what became of the first of them."""
 
     hash: str
     when: str
     author: str
     subject: str
+    files: int
     paths: dict[str, str]
 
 
 class History(BaseModel):
-    """Commits, newest first."""
+    """Commits, newest first; `more` says that the budget left some out."""
 
     commits: list[Change]
+    more: bool
 
 
 class Tools:
@@ -139,7 +153,7 @@ class Tools:
             idempotent_hint=read_only,
             open_world_hint=False,
         )
-        return strict(Tool.from_function(_told(function), annotations=annotations))
+        return _Strict.of(_told(function), annotations)
 
     # The tools: their docstrings are what the model reads.
 
@@ -209,17 +223,12 @@ class Tools:
         """Read a file of the memory, front matter and all; of a long one as much as fits."""
         view = self._view()
         raw = view.show(path, at) if at else view.read_bytes(path)
-        lines = raw.decode("utf-8", "replace").splitlines(keepends=True)[line - 1 :]
-        kept, left = 0, max_tokens
-        for one in lines:
-            left -= count_tokens(one)
-            if left < 0 and kept:
-                break
-            kept += 1
-        text = "".join(lines[:kept])
-        if left < 0 and kept == 1:  # one line that is too long
-            text = text[: 3 * max_tokens]
-        return Read(path=path, text=text, next_line=line + kept if kept < len(lines) else 0)
+        lines = _lines(raw.decode("utf-8", "replace"))
+        if line > max(1, len(lines)):
+            raise UsageError(f"line {line}: {path} has {len(lines)}")
+        text, count, cut = _page(lines[line - 1 :], max_tokens)
+        end = line - 1 + count
+        return Read(path=path, text=text, next_line=end + 1 if end < len(lines) else 0, cut=cut)
 
     def avm_list(
         self,
@@ -228,22 +237,24 @@ class Tools:
         sort: Literal["path", "changed", "importance"] = "changed",
         limit: Annotated[int, Field(ge=1, le=200)] = 50,
         offset: Annotated[int, Field(ge=0)] = 0,
+        max_tokens: Budget = _BUDGET,
     ) -> Listing:
         """List memories, newest first; with sort also by importance or path."""
-        view = self._view()
-        rows = view.memories(folder, sort=sort, tag=tag or None, limit=limit, offset=offset)
+        rows = self._view().memories(folder, sort=sort, tag=tag or None)
+        listed = [
+            Listed(
+                path=row.path,
+                title=row.title,
+                importance=0.5 if row.importance is None else row.importance,
+                changed=format_instant(row.changed),
+                expires=format_instant(row.expires) if row.expires else "",
+            )
+            for row in rows[offset : offset + limit]
+        ]
+        kept = _within(max_tokens, listed)
+        end = offset + len(kept)
         return Listing(
-            memories=[
-                Listed(
-                    path=row.path,
-                    title=row.title,
-                    importance=0.5 if row.importance is None else row.importance,
-                    changed=format_instant(row.changed),
-                    expires=format_instant(row.expires) if row.expires else "",
-                )
-                for row in rows
-            ],
-            total=len(view.memories(folder, tag=tag or None)),
+            memories=kept, total=len(rows), next_offset=end if end < len(rows) and kept else 0
         )
 
     def avm_edit(
@@ -257,13 +268,7 @@ class Tools:
         """Change a memory: replace one piece of its text, or append to it. What it said before
         stays in history."""
         view = self._view()
-        if old:
-            done = view.edit(path, old, new)
-        else:
-            there = view.body(path)
-            gap = "\n" if there and not there.endswith(b"\n") else ""
-            end = "" if new.endswith("\n") else "\n"
-            done = view.set_body(path, f"{gap}{new}{end}", add=True)
+        done = view.edit(path, old, new) if old else view.append(path, new)
         return Written(path=done.path, hints=list(done.hints))
 
     def avm_forget(self, path: Path) -> Written:
@@ -275,48 +280,59 @@ class Tools:
         self,
         path: Annotated[str, Field(description="A file or folder; empty for everything.")] = "",
         limit: Annotated[int, Field(ge=1, le=100)] = 10,
+        max_tokens: Budget = _BUDGET,
     ) -> History:
         """Who changed what, when: of one memory, a folder, or all of it."""
-        commits = self._view().log(path, limit=limit)
-        return History(
-            commits=[
-                Change(
-                    hash=one.hash[:12],
-                    when=format_instant(one.when),
-                    author=one.author,
-                    subject=one.subject,
-                    paths=one.paths,
-                )
-                for one in commits
-            ]
-        )
+        commits = [
+            Change(
+                hash=one.hash[:12],
+                when=format_instant(one.when),
+                author=one.author,
+                subject=one.subject,
+                files=len(one.paths),
+                paths=dict(list(one.paths.items())[:_MOST_PATHS]),
+            )
+            for one in self._view().log(path, limit=limit)
+        ]
+        kept = _within(max_tokens, commits)
+        return History(commits=kept, more=len(kept) < len(commits))
 
 
-def strict(tool: Tool) -> Tool:
-    """Have a tool refuse arguments that it does not know, and say which there are."""
-    base = tool.fn_metadata.arg_model
-    known = [field.alias or name for name, field in base.model_fields.items()]
+class _Strict(Tool):
+    """A tool that tells in one line what is wrong with its arguments; one that it does not know is
+    wrong, and the line says which there are."""
 
-    def check(_: type[BaseModel], data: object) -> object:
-        unknown = [name for name in data if name not in known] if isinstance(data, dict) else []
-        if unknown:
-            raise ValueError(f"no argument {', '.join(unknown)}; there are {', '.join(known)}")
-        return data
+    @classmethod
+    def of(cls, function: Callable[..., Any], annotations: ToolAnnotations) -> Tool:
+        """A function as a tool. The SDK's own class drops unknown arguments."""
+        tool = cls.from_function(function, annotations=annotations)
+        base = tool.fn_metadata.arg_model
+        body = {"model_config": ConfigDict(extra="forbid"), "__module__": __name__}
+        model: Any = type(base.__name__, (base,), body)
+        tool.fn_metadata.arg_model = model
+        tool.parameters = model.model_json_schema(by_alias=True)
+        return tool
 
-    body = {
-        "model_config": ConfigDict(extra="forbid", hide_input_in_errors=True),
-        "__module__": __name__,
-        "check_names": model_validator(mode="before")(classmethod(check)),  # type: ignore[arg-type]
-    }
-    model: type[BaseModel] = type(base.__name__, (base,), body)
-    tool.fn_metadata.arg_model = model  # type: ignore[assignment]  # a class of the same base
-    tool.parameters = model.model_json_schema(by_alias=True)
-    return tool
+    async def run(
+        self, arguments: dict[str, Any], context: Any, convert_result: bool = False
+    ) -> Any:
+        try:
+            self.fn_metadata.validate_arguments(arguments)
+        except ValidationError as err:
+            raise ToolError("; ".join(map(self._wrong, err.errors()))) from None
+        return await super().run(arguments, context, convert_result)
+
+    def _wrong(self, error: Any) -> str:
+        name = ".".join(map(str, error["loc"]))
+        if error["type"] == "extra_forbidden":
+            return (
+                f"no argument {name}: {self.name} takes {', '.join(self.parameters['properties'])}"
+            )
+        return f"{name}: {error['msg']}"
 
 
 def _told(function: Callable[..., Any]) -> Callable[..., Any]:
     """A user's mistake is told to the model in its one line; anything else is a bug."""
-    import functools
 
     @functools.wraps(function)
     def told(*args: Any, **named: Any) -> Any:
@@ -328,11 +344,42 @@ def _told(function: Callable[..., Any]) -> Callable[..., Any]:
     return told
 
 
-def _within(budget: int, found: list[Found]) -> list[Found]:
+def _within(budget: int, items: list[_Item]) -> list[_Item]:
     """As many as fit, one at least."""
     left = budget
-    for number, hit in enumerate(found):
-        left -= count_tokens(hit.model_dump_json())
+    for number, item in enumerate(items):
+        left -= count_tokens(item.model_dump_json())
         if left < 0:
-            return found[: max(1, number)]
-    return found
+            return items[: max(1, number)]
+    return items
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as git and search count them: they end in a line feed and nothing else."""
+    lines = [f"{line}\n" for line in text.split("\n")]
+    lines[-1] = lines[-1][:-1]
+    return lines if lines[-1] else lines[:-1]
+
+
+def _page(lines: list[str], budget: int) -> tuple[str, int, bool]:
+    """The lines that fit as a text, how many they are, and whether the only one had to be cut."""
+    left = budget
+    for number, line in enumerate(lines):
+        left -= budget + 1 if len(line) > _MOST_CHARS * budget else count_tokens(line)
+        if left < 0:
+            if number == 0:
+                return _cut(line, budget), 1, True
+            return "".join(lines[:number]), number, False
+    return "".join(lines), len(lines), False
+
+
+def _cut(line: str, budget: int) -> str:
+    """The longest beginning of a line that fits, or nearly."""
+    fits, over = 0, min(len(line), _MOST_CHARS * budget) + 1
+    while over - fits > 1:
+        middle = (fits + over) // 2
+        if count_tokens(line[:middle]) <= budget:
+            fits = middle
+        else:
+            over = middle
+    return line[:fits]
