@@ -1,7 +1,8 @@
 """What can be read by address, and two prompts.
 
 Every memory and every virtual node has an address: `avm://memory/shared/x.md`,
-`avm://memory/:recall:deploy`. `avm://recent` is what changed last.
+`avm://memory/:recall:deploy`. Parameters follow a colon, as in `:list:sort=changed,limit=5`: what
+follows a `?` is no part of an address's path. `avm://recent` is what changed last.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.types import INVALID_PARAMS
 
 from avm.api import View
+from avm.base import paths
 from avm.base.errors import AVMError, NotFoundError
 from avm.overlay import virtual
 
@@ -27,12 +29,12 @@ def add(server: MCPServer, view: Callable[[], View]) -> None:
     @server.resource(
         "avm://memory/{+path}",
         name="memory",
-        description="A memory by its vault path below memory/, or a virtual node on it or on a"
-        " folder, such as shared/:tags or private/akashi/x.md:history.",
+        description="A memory by its vault path below memory/, what a folder holds, or a virtual"
+        " node on either: shared/x.md, shared, shared/:tags, private/akashi/x.md:history.",
         mime_type=_MARKDOWN,
     )
     def memory(path: str) -> str:
-        return _read(view(), f"memory/{path}" if path else "memory/:list")
+        return _read(view(), f"memory/{path}")
 
     @server.resource(
         "avm://recent", name="recent", description="What changed last.", mime_type=_MARKDOWN
@@ -60,7 +62,10 @@ def add(server: MCPServer, view: Callable[[], View]) -> None:
 
 def _read(view: View, path: str) -> str:
     try:
-        return virtual.read(view, path).data.decode("utf-8", "replace")
+        rel = paths.clean_rel(path)
+        if virtual.folder_exists(view, rel):
+            rel = f"{rel}/:list"
+        return virtual.read(view, rel).data.decode("utf-8", "replace")
     except NotFoundError as err:
         raise ResourceNotFoundError(str(err)) from None
     except AVMError as err:

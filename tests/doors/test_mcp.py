@@ -21,6 +21,7 @@ from conftest import DEEP, ROOT, git, run_avm, wait_for
 from vault_helpers import assert_well
 
 from avm import AVM
+from avm.overlay.nodes import NODES
 
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
 
@@ -35,12 +36,15 @@ TOOLS = [
 MODES = ["auto", "legacy"]
 #: Of the concurrency test: clients, and calls of each.
 CLIENTS, CALLS = (50, 100) if DEEP else (20, 10)
-NODES = [
-    "shared/:tags", "shared/:stats", "shared/:list", "shared/:list?sort=changed&limit=3",
-    ":search:zebra", ":search?zebra", ":recall:zebra,max_tokens=200", ":recall", "shared/:help",
-    "shared/:delta?peek=1", "shared/:conflicts", "shared/:status",
+#: Every kind of virtual node, as an address.
+ADDRESSES = [
+    "", "shared", "shared/:tags", "shared/:stats", "shared/:list",
+    "shared/:list:sort=changed,limit=3", ":search:zebra", ":search:zebra+rule,limit=1",
+    ":recall:zebra,max_tokens=200", ":recall", "shared/:help", "shared/:delta:peek=1",
+    "shared/:conflicts", "shared/:status", "private/akashi/rule.md",
     *(f"private/akashi/rule.md:{node}" for node in
-      ("meta", "tags", "ttl", "body", "links", "backlinks", "history", "similar", "diff")),
+      ("meta", "tags", "ttl", "body", "links", "backlinks", "history", "similar", "diff", "delta",
+       "at:now", "help")),
 ]  # fmt: skip
 
 
@@ -232,8 +236,10 @@ async def read_the_resources(client: Client) -> None:
     assert template.uri_template == "avm://memory/{+path}"
     assert "zebra rule" in await resource(client, "avm://memory/private/akashi/rule.md")
     assert "zebra_crossing" in await resource(client, "avm://recent")
-    for node in NODES:
-        assert "walrus" not in await resource(client, f"avm://memory/{node}"), node
+    for address in ADDRESSES:
+        assert "walrus" not in await resource(client, f"avm://memory/{address}"), address
+    asked = " ".join(ADDRESSES)
+    assert all(f":{node.name}" in asked for node in NODES)
     for hidden in ("private/bob/walrus.md", "private/bob/walrus.md:meta", "none.md", "../x.md"):
         with pytest.raises(MCPError) as raised:
             await resource(client, f"avm://memory/{hidden}")
