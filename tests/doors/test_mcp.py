@@ -69,13 +69,9 @@ def command(*more: str) -> list[str]:
     return [sys.executable, "-m", "avm", "--vault", str(Path.home() / "avm"), "mcp", *more]
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
-
-
 def stdio(agent: str, mode: Any = "auto") -> Client:
     program, *args = command("--agent", agent)
-    server = StdioServerParameters(command=program, args=args, env=environment())
+    server = StdioServerParameters(command=program, args=args, env=dict(os.environ))
     return Client(server, mode=mode)
 
 
@@ -84,7 +80,7 @@ def started(*more: str) -> Iterator[subprocess.Popen[bytes]]:
     """A server's process, ended and read out afterwards."""
     pipe = subprocess.PIPE
     process = subprocess.Popen(
-        command(*more), env=environment(), stdin=pipe, stdout=pipe, stderr=pipe
+        command(*more), env=dict(os.environ), stdin=pipe, stdout=pipe, stderr=pipe
     )
     try:
         yield process
