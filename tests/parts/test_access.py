@@ -320,6 +320,66 @@ def _said(view: AgentMemory, name: str, path: str) -> str:
         return str(err)
 
 
+# The tools of the Model Context Protocol, without a server
+
+
+def tools_of(avm: AVM, agent: str) -> Any:
+    """The tools as `agent` is served them."""
+    pytest.importorskip("mcp", reason="the extra mcp is not installed")
+    from avm.mcp.tools import Tools
+
+    view = avm.agent_memory(agent)
+    return Tools(lambda: view)
+
+
+def _called(tools: Any, name: str, *args: Any, **named: Any) -> str:
+    try:
+        return str(getattr(tools, name)(*args, **named).model_dump_json())
+    except AVMError as err:
+        return str(err)
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_tools_show_no_more(avm: AVM, agent: str) -> None:
+    tools = tools_of(avm, agent)
+    for query in QUESTIONS:
+        check(agent, _called(tools, "avm_search", query, 100, max_tokens=20_000), query)
+        check(agent, _called(tools, "avm_recall", query, 5_000), query)
+    for sort in ("path", "changed", "importance"):
+        check(agent, _called(tools, "avm_list", sort=sort, limit=200, max_tokens=20_000))
+    check(agent, _called(tools, "avm_history", limit=100, max_tokens=20_000))
+    assert tools.avm_list().total == 6
+    assert MARKERS[agent] in _called(tools, "avm_search", "common words")
+    for word in MARKERS.values():
+        check(agent, _called(tools, "avm_list", tag=f"{word}tag"))
+        assert tools.avm_list(tag=f"{word}tag").total == (3 if word == MARKERS[agent] else 0)
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_tools_in_folders_of_others(avm: AVM, agent: str) -> None:
+    tools = tools_of(avm, agent)
+    for folder in forbidden_folders(agent):
+        for name in ("avm_search", "avm_recall"):
+            check(agent, _called(tools, name, "common words", folder=folder), folder)
+        for name in ("avm_recall", "avm_list"):
+            check(agent, _called(tools, name, folder=folder), folder)
+        check(agent, _called(tools, "avm_history", folder), folder)
+
+
+@pytest.mark.parametrize(("agent", "path"), cases(forbidden_paths))
+def test_tools_on_others_files_find_none(avm: AVM, vault: Path, agent: str, path: str) -> None:
+    """As `test_files_of_others_look_like_none`; nothing is changed either."""
+    tools, before = tools_of(avm, agent), snapshot(vault)
+    none = (_absent(path), f"path {path!r}: {_CROOKED}")
+    assert _called(tools, "avm_read", path) in none
+    for name, *args in (("avm_edit", "x"), ("avm_edit", "x", "common"), ("avm_forget",)):
+        assert _called(tools, name, path, *args) in none
+    for then in ("HEAD", "1d"):
+        check(agent, _called(tools, "avm_read", path, at=then), path)
+    check(agent, _called(tools, "avm_history", path, 100), path)
+    assert snapshot(vault) == before
+
+
 # Writing, in Python
 
 
