@@ -106,7 +106,8 @@ class Changing(Writing):
         return self._spliced(path, change)
 
     def edit(self, path: str, old: str | bytes, new: str | bytes) -> Remembered:
-        """Put `new` in the place of `old`, which must stand in the file exactly once."""
+        """Put `new` in the place of `old`, which must stand in the file exactly once, front matter
+        included; what that would make unreadable stays."""
         piece, data = values.data(old), values.data(new)
 
         def change(raw: bytes) -> bytes:
@@ -116,7 +117,9 @@ class Changing(Writing):
                     f"old stands {count} times in {paths.display(paths.clean_rel(path))}: give a"
                     " piece of its text that stands there once"
                 )
-            return raw.replace(piece, data)
+            changed = raw.replace(piece, data)
+            _refuse_new_problems(raw, changed)
+            return changed
 
         return self._spliced(path, change)
 
@@ -166,6 +169,15 @@ def _refuse_new_tokens(raw: bytes, data: bytes) -> None:
         raise SecretError(
             f"nothing was written: the text holds a secret ({secrets.told(new)}); take it out"
         )
+
+
+def _refuse_new_problems(raw: bytes, data: bytes) -> None:
+    """Raise UsageError if the front matter of `data` is wrong and that of `raw` is not."""
+    from avm.base import memory_file
+
+    problems = memory_file.parse(data, max_body=0).problems
+    if problems and not memory_file.parse(raw, max_body=0).problems:
+        raise UsageError(f"nothing was changed: it would be wrong then: {'; '.join(problems)}")
 
 
 def _with_body(raw: bytes, body: bytes) -> bytes:

@@ -277,6 +277,8 @@ WRONG = [
     ("avm_edit", {"path": "/memory/shared/open.md", "old": "absent", "new": "x"},
      "old stands 0 times in /memory/shared/open.md"),
     ("avm_edit", {"path": "/memory/shared/open.md", "old": "e", "new": "x"}, "old stands 4 times"),
+    ("avm_edit", {"path": "/memory/private/akashi/rule.md", "old": "[zoo]", "new": "[zoo"},
+     "nothing was changed: it would be wrong then: front matter: "),
     ("avm_list", {"sort": "size"}, "sort: Input should be 'path', 'changed' or 'importance'"),
     ("avm_history", {"limit": 0, "paht": ""}, "no argument paht: avm_history takes path, limit"),
     ("avm_nothing", {}, "Unknown tool: avm_nothing"),
