@@ -70,7 +70,7 @@ def serve_http(
 
     listening = _listen(host, port)
     here = f"http://{_in_url(host)}:{listening.getsockname()[1]}"
-    app = _http_server(avm, here).streamable_http_app(
+    app = _http_server(avm).streamable_http_app(
         json_response=True,
         stateless_http=True,
         max_request_body_size=_MOST_BYTES,
@@ -88,8 +88,8 @@ def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_WAITING)
-    except OSError as err:
-        why = err.strerror or err
+    except (OSError, UnicodeError) as err:
+        why = getattr(err, "strerror", None) or err
         raise UsageError(f"cannot listen on {_in_url(host)}:{port}: {why}") from None
 
 
@@ -112,7 +112,7 @@ def _known_as(hosts: Sequence[str]) -> TransportSecuritySettings:
     )
 
 
-def _http_server(avm: AVM, here: str) -> MCPServer:
+def _http_server(avm: AVM) -> MCPServer:
     """The server whose every request needs a token."""
     tokens = Tokens(avm.store.vault)
 
@@ -129,7 +129,9 @@ def _http_server(avm: AVM, here: str) -> MCPServer:
         return avm.agent_memory(token.client_id)
 
     auth = AuthSettings(
-        issuer_url=AnyHttpUrl(here), resource_server_url=None, required_scopes=[_SCOPE]
+        issuer_url=AnyHttpUrl("http://localhost"),  # must be there, and is told nobody
+        resource_server_url=None,
+        required_scopes=[_SCOPE],
     )
     return _server(view, token_verifier=Verifier(), auth=auth)
 

@@ -477,6 +477,7 @@ def test_a_server_on_ipv6(vault: Path) -> None:
         ("127.0.0.1:99999", "--http '127.0.0.1:99999': give HOST:PORT"),
         ("192.0.2.1:8365", "cannot listen on 192.0.2.1:8365: "),
         ("no host:8365", "cannot listen on no host:8365: "),
+        ("a..b:8365", "cannot listen on a..b:8365: "),
     ],
 )
 def test_an_address_that_is_none(vault: Path, address: str, said: str) -> None:
