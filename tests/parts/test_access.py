@@ -247,8 +247,9 @@ def test_lists_and_counts(avm: AVM, agent: str) -> None:
     for answer in (*answers, view.delta(peek=True)):
         check(agent, as_text(answer))
     assert len(view.memories()) == view.stats().memories == 6
-    assert view.tags()["common"] == 4
-    assert set(view.stats().folders) == {f"/memory/private/{agent}", "/memory/shared"}
+    assert view.tags()["common"] == 5
+    folders = {f"/memory/private/{agent}", "/memory/shared", "/given"}
+    assert set(view.stats().folders) == folders
 
 
 @pytest.mark.parametrize("agent", AGENTS)
