@@ -87,10 +87,39 @@ class Changing(Writing):
 
         def change(raw: bytes) -> bytes:
             begins = memory_file.split(raw).body_start
-            new = (raw if add else raw[:begins]) + data
-            if memory_file.split(new).body_start == begins:
-                return new
-            return new[:begins] + _NO_KEYS + new[begins:]
+            return _with_body(raw, raw[begins:] + data if add else data)
+
+        return self._spliced(path, change)
+
+    def append(self, path: str, text: str | bytes) -> Remembered:
+        """Add a paragraph at the end: on a line of its own, and ended by a line feed."""
+        from avm.base import memory_file
+
+        data = values.data(text)
+        data += b"" if data.endswith(b"\n") else b"\n"
+
+        def change(raw: bytes) -> bytes:
+            begins = memory_file.split(raw).body_start
+            gap = b"" if raw.endswith(b"\n") or len(raw) == begins else b"\n"
+            return _with_body(raw, raw[begins:] + gap + data)
+
+        return self._spliced(path, change)
+
+    def edit(self, path: str, old: str | bytes, new: str | bytes) -> Remembered:
+        """Put `new` in the place of `old`, which must stand in the file exactly once, front matter
+        included; what that would make unreadable stays."""
+        piece, data = values.data(old), values.data(new)
+
+        def change(raw: bytes) -> bytes:
+            if not piece or raw.count(piece) != 1:
+                count = raw.count(piece) if piece else 0
+                raise UsageError(
+                    f"old stands {count} times in {paths.display(paths.clean_rel(path))}: give a"
+                    " piece of its text that stands there once"
+                )
+            changed = raw.replace(piece, data)
+            _refuse_new_problems(raw, changed)
+            return changed
 
         return self._spliced(path, change)
 
@@ -140,6 +169,26 @@ def _refuse_new_tokens(raw: bytes, data: bytes) -> None:
         raise SecretError(
             f"nothing was written: the text holds a secret ({secrets.told(new)}); take it out"
         )
+
+
+def _refuse_new_problems(raw: bytes, data: bytes) -> None:
+    """Raise UsageError if the front matter of `data` is wrong and that of `raw` is not."""
+    from avm.base import memory_file
+
+    problems = memory_file.parse(data, max_body=0).problems
+    if problems and not memory_file.parse(raw, max_body=0).problems:
+        raise UsageError(f"nothing was changed: it would be wrong then: {'; '.join(problems)}")
+
+
+def _with_body(raw: bytes, body: bytes) -> bytes:
+    """A file with another body, which is not to be taken for front matter."""
+    from avm.base import memory_file
+
+    begins = memory_file.split(raw).body_start
+    new = raw[:begins] + body
+    if memory_file.split(new).body_start == begins:
+        return new
+    return raw[:begins] + _NO_KEYS + body
 
 
 def _with_keys(raw: bytes, changes: Mapping[str, object]) -> bytes:
@@ -198,7 +247,7 @@ def _key(name: str) -> str:
 
 _KEY = re.compile(r"[^\W\d][\w-]{0,99}")
 _CHECKS: Mapping[str, Callable[[Any], object]] = {
-    "title": values.title,
+    "title": lambda value: values.line(value, "title"),
     "importance": values.importance,
     "tags": lambda value: values.tags(value) or None,
     "created": _date,

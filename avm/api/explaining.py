@@ -11,7 +11,6 @@ from avm.api import values
 from avm.api.reading import Asked, Reading
 from avm.api.viewed import again_if_damaged
 from avm.base import paths
-from avm.base.access import Viewer
 from avm.base.errors import AccessError
 from avm.base.times import format_instant, instant_of
 from avm.recall.scoring import ScoringStrategy
@@ -93,7 +92,7 @@ class Explaining(Reading):
         rel, _ = self._there(path)
         if reader is None:
             return self._why(recall, rel)
-        other = Explaining(self.store, Viewer(paths.check_agent(reader)))
+        other = Explaining(self.store, self.store.viewer(reader))
         return replace(other._why(recall, rel), reader=reader)
 
     def _why(self, recall: _Recall, rel: str) -> Why:

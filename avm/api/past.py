@@ -221,8 +221,11 @@ class Past(Viewed):
         if not self.viewer.can_read(rel):
             folders = self.viewer.read_folders or ()
             scope = [f for f in folders if not rel or f.startswith(f"{rel}/")]
-        vault = self.store.vault
-        found = log.commits(vault, head, scope, agent=writer, since=since, limit=most)
+        vault, viewer = self.store.vault, self.viewer
+        limit = None if viewer.denied else most
+        found = log.commits(vault, head, scope, agent=writer, since=since, limit=limit)
+        if viewer.denied:  # what only touches that does not exist
+            found = [one for one in found if any(map(viewer.can_read, one.paths))][:most]
         known = found or not rel or files.is_folder(vault, rel)
         if not known and not log.was_there(vault, head, scope):
             raise not_found(rel)

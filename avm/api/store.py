@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from avm.api.waiting import Waiting
 from avm.base import atomic, paths
+from avm.base.access import Viewer
 from avm.base.config import Config
 from avm.base.errors import (
     AccessError,
@@ -154,6 +155,10 @@ class Store:
     def notice(self) -> str | None:
         """A line on what befell the index, if this process asked it and anything did."""
         return self.index.notice if "index" in vars(self) else None
+
+    def viewer(self, agent: str) -> Viewer:
+        """An agent, with what the owner's configuration gives and denies it. Raises UsageError."""
+        return Viewer(paths.check_agent(agent), self.config.access.of(agent))
 
     def now(self) -> float:
         """Seconds since the epoch, by AVM's clock."""

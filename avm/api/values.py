@@ -39,12 +39,12 @@ def data(value: object) -> bytes:
     raise UsageError(f"text is a {type(value).__name__}: give a str or bytes")
 
 
-def title(value: object) -> str | None:
-    """A title: one line that is not blank, or None."""
+def line(value: object, what: str) -> str | None:
+    """One line that is not blank, or None."""
     if value is None:
         return None
     if not isinstance(value, str) or not value.strip() or len(value.splitlines()) != 1:
-        raise UsageError(f"title {value!r}: give one line of text")
+        raise UsageError(f"{what} {value!r}: give one line of text")
     return value.strip()
 
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from avm.api.changing import Changing
 from avm.api.comparing import Comparing
 from avm.api.delta import Delta
-from avm.api.explaining import Explaining
+from avm.api.importing import Importing
 from avm.api.store import Store
 from avm.api.syncing import Syncing
 from avm.api.undoing import Undoing
 from avm.api.viewed import again_if_damaged
 from avm.base import paths
-from avm.base.access import Viewer
 from avm.base.errors import AccessError
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from avm.vault.committer import Report
 
 
-class View(Changing, Syncing, Delta, Explaining, Comparing, Undoing):
+class View(Importing, Syncing, Delta, Comparing, Undoing):
     """What one viewer may do, and the vault as a whole, as far as this viewer sees it."""
 
     def commit(self, message: str | None = None) -> Report:
@@ -124,7 +122,7 @@ class AgentMemory(View):
     """One agent's memory: its own private folder and `/memory/shared/`, nothing else."""
 
     def __init__(self, store: Store, agent: str, opened: View) -> None:
-        super().__init__(store, Viewer(paths.check_agent(agent)))
+        super().__init__(store, store.viewer(agent))
         # Whoever keeps only this view (`AVM().agent_memory(…)`) keeps the vault open with it.
         self._opened = opened
 

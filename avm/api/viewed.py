@@ -81,7 +81,8 @@ class Viewed:
         scope = paths.clean_rel(folder)
         if not paths.is_utf8(scope):
             raise UsageError(f"folder {folder!r}: no memory is in a folder whose name is not UTF-8")
-        return Filter(self.viewer.read_folders, scope, self.store.now())
+        viewer = self.viewer
+        return Filter(viewer.read_folders, scope, self.store.now(), denied=viewer.denied)
 
     def _there(self, path: str) -> tuple[str, os.stat_result]:
         """A file that is there for this viewer, expired or not: its rel and its status. Raises

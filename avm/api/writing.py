@@ -35,6 +35,7 @@ class Writing(Viewed):
         folder: str | None = None,
         ttl: str | timedelta | None = None,
         *,
+        source: str | None = None,
         on_duplicate: str | None = None,
         allow_secret: bool = False,
     ) -> Remembered:
@@ -42,17 +43,18 @@ class Writing(Viewed):
 
         It goes to the agent's private folder, or with `namespace` to `/memory/shared/<namespace>/`;
         `folder` is a sub-folder there. A folder that is full goes on in one for the month:
-        `…/2026-11/`. `importance` is 0.0–1.0, `ttl` a duration such as `30d`. The same title with
-        the same text returns the memory that is there. Where one there says nearly the same, "skip"
-        for `on_duplicate` (None: as configured) returns that; "supersede" writes a new one that
-        takes its place in answers, and that of an older version; "keep" looks for none.
+        `…/2026-11/`. `importance` is 0.0–1.0, `ttl` a duration such as `30d`, `source` a line on
+        where the text is from. The same title with the same text returns the memory that is there.
+        Where one there says nearly the same, "skip" for `on_duplicate` (None: as configured)
+        returns that; "supersede" writes a new one that takes its place in answers, and that of an
+        older version; "keep" looks for none.
         Raises UsageError for a bad value, named; SecretError for a token, unless `allow_secret`.
         """
         text = values.text(text)
         if on_duplicate is None:
             on_duplicate = self.store.config["on_duplicate"]
         doing = values.on_duplicate(on_duplicate)
-        title = values.title(title)
+        title = values.line(title, "title")
         lifetime = values.ttl(ttl)
         now = self.store.config.clock.now()
         front = {
@@ -62,6 +64,7 @@ class Writing(Viewed):
             "created": now,
             "expires": now + lifetime if lifetime else None,
             "agent": self.viewer.agent,
+            "source": values.line(source, "source"),
         }
         home = values.folder(namespace, folder, self.viewer.home)
         return self._put_new(front, text, home, doing, allow_secret=allow_secret)

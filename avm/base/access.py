@@ -1,28 +1,67 @@
 """Who sees and writes what: the one place of the check (docs/access.md).
 
-An agent reads and writes its own private folder and `/memory/shared/**`; everything else does not
-exist for it. The owner (no agent) sees all. Every door asks the functions here; the index turns
-`read_folders` into a filter in its SQL, before any top-k.
+An agent reads and writes its own private folder and `/memory/shared/**`, and what the owner's own
+configuration gives it (avm.base.access_rules); everything else does not exist for it. The owner (no
+agent) sees all. Every door asks the functions here; the index turns `read_folders` and `denied`
+into a filter in its SQL, before any top-k.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from avm.base import paths
 
 
-class Viewer(NamedTuple):
-    """The one for whom a door acts: an agent, or the owner if `agent` is None."""
+class Rules(NamedTuple):
+    """What the owner's configuration says of one agent. Rels of files, or of folders with all in
+    them.
+
+    `write` may be read too; `deny` wins over everything. `read_only`: it writes nothing at all.
+    """
+
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    read_only: bool = False
+
+
+NO_RULES = Rules()
+
+
+class Verdict(NamedTuple):
+    """Whether something may be done, and why."""
+
+    allowed: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """The one for whom a door acts: an agent, or the owner if `agent` is None.
+
+    `read_folders`: the rels that this viewer may read with all below; None means the whole vault.
+    `denied`: what of that it may not, compared without letter case and Unicode's forms, so that no
+    twin on a disk that ignores them leads around it.
+    """
 
     agent: str | None = None
+    rules: Rules = NO_RULES
+    read_folders: tuple[str, ...] | None = field(init=False, compare=False)
+    write_folders: tuple[str, ...] = field(init=False, compare=False)
+    denied: tuple[str, ...] = field(init=False, compare=False)
 
-    @property
-    def read_folders(self) -> tuple[str, ...] | None:
-        """The folders (rels) whose contents this viewer may read; None means the whole vault."""
-        if self.agent is None:
-            return None
-        return (paths.agent_folder(self.agent), paths.SHARED)
+    def __post_init__(self) -> None:
+        own: tuple[str, ...] = ()
+        if self.agent is not None:
+            own = (paths.agent_folder(self.agent), paths.SHARED)
+        write = () if self.rules.read_only else tuple(dict.fromkeys((*own, *self.rules.write)))
+        read = tuple(dict.fromkeys((*own, *self.rules.read, *self.rules.write)))
+        object.__setattr__(self, "read_folders", None if self.agent is None else read)
+        object.__setattr__(self, "write_folders", write)
+        object.__setattr__(self, "denied", tuple(map(paths.folded, self.rules.deny)))
 
     @property
     def home(self) -> str:
@@ -30,16 +69,28 @@ class Viewer(NamedTuple):
         return paths.SHARED if self.agent is None else paths.agent_folder(self.agent)
 
     def can_read(self, rel: str) -> bool:
-        """Whether the file or folder `rel` and all in it may be read."""
+        """Whether the file or folder `rel` may be read."""
         folders = self.read_folders
-        return folders is None or any(rel == f or rel.startswith(f + "/") for f in folders)
+        if folders is None:
+            return True
+        if not any(rel == f or rel.startswith(f + "/") for f in folders):
+            return False
+        return not self.denied or not _is_in(paths.folded(rel), self.denied)
+
+    def reads_all_in(self, folder: str) -> bool:
+        """Whether everything in the folder may be read, now and later."""
+        if not self.can_read(folder):
+            return False
+        return not self.denied or not any(_leads_to(paths.folded(folder), d) for d in self.denied)
 
     def shows_folder(self, rel: str) -> bool:
         """Whether the folder `rel` exists for this viewer: readable, or on the way to what is."""
         folders = self.read_folders
         if folders is None or rel == "" or self.can_read(rel):
             return True
-        return any(f.startswith(rel + "/") for f in folders)
+        if self.denied and _is_in(paths.folded(rel), self.denied):
+            return False
+        return any(_leads_to(rel, f) for f in folders)
 
     def can_write(self, rel: str) -> bool:
         """Whether `rel` may be made, changed or removed.
@@ -51,12 +102,57 @@ class Viewer(NamedTuple):
             return False
         if self.agent is None:
             return True
-        folders = self.read_folders or ()
-        inside = any(rel.startswith(f + "/") for f in folders)
-        return inside and not any(_configures(part) for part in rel.split("/"))
+        # A folder that is an agent's to write in is not its own to remove; a single file is.
+        inside = any(rel.startswith(f + "/") for f in self.write_folders)
+        inside = inside or (rel in self.write_folders and paths.is_memory_name(rel))
+        if not inside or any(_configures(part) for part in rel.split("/")):
+            return False
+        return not self.denied or not _is_in(paths.folded(rel), self.denied)
+
+    def reading(self, rel: str) -> Verdict:
+        """Whether `rel` may be read, and by what rule; for people."""
+        if self.agent is None:
+            return Verdict(True, "the owner sees all")
+        if self.denied and _is_in(paths.folded(rel), self.denied):
+            return Verdict(False, f"deny: {_shown(rel, self.rules.deny)}")
+        for name, folders in (
+            ("its own folder", (paths.agent_folder(self.agent),)),
+            ("shared", (paths.SHARED,)),
+            ("read", self.rules.read),
+            ("write", self.rules.write),
+        ):
+            if _is_in(rel, folders):
+                return Verdict(True, f"{name}: {_shown(rel, folders)}")
+        return Verdict(False, "nothing gives it to this agent: to it, it does not exist")
+
+    def writing(self, rel: str) -> Verdict:
+        """Whether `rel` may be written, and by what rule; for people."""
+        if self.can_write(rel):
+            return Verdict(True, self.reading(rel).why)
+        read = self.reading(rel)
+        if not read.allowed:
+            return read
+        if self.rules.read_only:
+            return Verdict(False, "read_only")
+        if any(_configures(part) for part in rel.split("/")):
+            return Verdict(False, "a file of this name would configure git or AVM for everybody")
+        return Verdict(False, "nothing lets this agent write there")
 
 
 OWNER = Viewer()
+
+
+def _is_in(rel: str, folders: Collection[str]) -> bool:
+    return any(rel == f or rel.startswith(f + "/") for f in folders)
+
+
+def _leads_to(folder: str, rel: str) -> bool:
+    return rel.startswith(folder + "/") or (folder == "" and rel != "")
+
+
+def _shown(rel: str, folders: Collection[str]) -> str:
+    one = next(f for f in folders if _is_in(paths.folded(rel), (paths.folded(f),)))
+    return paths.display(one)
 
 
 def _configures(name: str) -> bool:

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from avm.base.access_rules import AccessRules
 from avm.base.clock import Clock
 from avm.base.errors import ConfigError, UsageError
 from avm.base.paths import check_agent
@@ -163,9 +164,16 @@ _LONGEST_SOCKET_FOLDER = 70
 class Config:
     """Settings by dotted name: `config["commit.quiet"]`. Immutable."""
 
-    def __init__(self, values: Mapping[str, Any] | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Any] | None = None,
+        clock: Clock | None = None,
+        access: AccessRules | None = None,
+    ) -> None:
         self._values = {key.name: key.default for key in KEYS} | dict(values or {})
         self.clock = clock or Clock()
+        #: What agents are given and denied.
+        self.access = access or AccessRules()
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
@@ -282,9 +290,10 @@ def load(
     Raises ConfigError for an unknown key, an unknown `AVM_*` variable and a bad value, each named.
     """
     values: dict[str, Any] = {}
+    access = AccessRules()
     for file in (user_file, vault_file):
         if file is not None:
-            values |= _read_file(file)
+            values |= _read_file(file, access)
     for variable, text in environ.items():
         key = _BY_VARIABLE.get(variable)
         if key and text:
@@ -295,7 +304,7 @@ def load(
     for name, value in arguments.items():
         if value is not None:
             values[name] = _checked(_BY_NAME[name], value, name, ConfigArgumentError)
-    return Config(values, Clock.from_setting(environ.get(CLOCK_VARIABLE, "")))
+    return Config(values, Clock.from_setting(environ.get(CLOCK_VARIABLE, "")), access)
 
 
 class ConfigArgumentError(UsageError):
@@ -311,7 +320,8 @@ def _checked(key: Key, value: Any, where: str, error: type[UsageError] = ConfigE
         raise error(named) from None
 
 
-def _read_file(file: Path) -> dict[str, Any]:
+def _read_file(file: Path, access: AccessRules) -> dict[str, Any]:
+    """The settings of a file; its tables of agents and groups go to `access`."""
     try:
         data = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -325,6 +335,12 @@ def _read_file(file: Path) -> dict[str, Any]:
     except ValueError as err:
         raise ConfigError(f"{file}: {err}") from None
     values = {}
+    for kind in ("agents", "groups"):
+        for name, rules in table.pop(kind, {}).items():
+            try:
+                access.add(kind, name, rules)
+            except UsageError as err:
+                raise ConfigError(f"{file}: {err}") from None
     for name, value in _flat(table).items():
         key = _BY_NAME.get(name)
         if key is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
@@ -14,6 +15,7 @@ from avm.cli.door import Door, drop_output
 VERBS = (
     "init",
     "clone",
+    "import",
     "remember",
     "recall",
     "search",
@@ -38,8 +40,11 @@ VERBS = (
     "gc",
     "purge",
     "allow",
+    "access",
     "index",
     "keeper",
+    "mcp",
+    "token",
     "model",
     "doctor",
     "hook",
@@ -58,7 +63,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command: click.Command = import_module(f"avm.cli.{cmd_name}").command
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = import_module(f"avm.cli.{module}").command
         return command
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
+from avm.base import paths
 from avm.base.errors import IndexDamagedError, RepositoryError
 from avm.base.threads import Runner
 from avm.vault.locks import locked
@@ -450,6 +451,8 @@ def _connected(where: str) -> sqlite3.Connection:
         f"PRAGMA journal_size_limit = {_LOG_BYTES};"
     )
     connection.row_factory = sqlite3.Row
+    # For what an agent is denied (text.Filter).
+    connection.create_function("folded", 1, paths.folded, deterministic=True)
     return connection
 
 

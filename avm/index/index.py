@@ -377,7 +377,7 @@ class Index:
 
     def expired(self, where: Filter) -> list[MemoryRow]:
         """The memories that `where` would let through had they not ended, by path."""
-        condition, values = Filter(where.folders, where.scope, float("-inf")).sql()
+        condition, values = where.access()._replace(scope=where.scope, now=float("-inf")).sql()
         query = (
             f"SELECT {_MEMORY_COLUMNS} FROM memory_at AS m"
             f" WHERE {condition} AND m.ends <= ? ORDER BY m.path"
@@ -474,7 +474,7 @@ class Index:
         """(name, value) of the fields with one of `values` in any memory that passes."""
         if not self.kept("fields", self._fields_any):
             return []
-        known: dict[str, list[str]] = self.kept(("fields", where.folders), dict)
+        known: dict[str, list[str]] = self.kept(("fields", where.who), dict)
         with self._database.watched():
             connection = self._database.connection
             for value in values:

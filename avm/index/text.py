@@ -110,7 +110,8 @@ class Condition(NamedTuple):
 class Filter(NamedTuple):
     """Which memories a question may see, as SQL on a memory `m` (of `memory` or `memory_at`).
 
-    `folders`: rels that may be read, None for all; `scope`: the folder asked in, "" for all;
+    `folders`: rels of files and folders that may be read, None for all; `denied`: of those that
+    may not, without letter case (avm.base.access); `scope`: the folder asked in, "" for all;
     `now`: seconds since the epoch, what has ended by then is absent. `conditions` and `without`
     (words that the memory must not hold) are what a query asks for: they only ever narrow.
     """
@@ -120,15 +121,22 @@ class Filter(NamedTuple):
     now: float
     conditions: tuple[Condition, ...] = ()
     without: Words = NO_WORDS
+    denied: tuple[str, ...] = ()
 
     @property
     def lets_all_through(self) -> bool:
         """Whether only expired memories are left out."""
-        return self.folders is None and not (self.scope or self.conditions or self.without)
+        narrowed = self.denied or self.scope or self.conditions or self.without
+        return self.folders is None and not narrowed
+
+    @property
+    def who(self) -> tuple[object, ...]:
+        """Equal for viewers who may see the same."""
+        return self.folders, self.denied
 
     def access(self) -> Filter:
         """All that the viewer may see, whatever was asked for."""
-        return Filter(self.folders, "", self.now)
+        return self._replace(scope="", conditions=(), without=NO_WORDS)
 
     def asking(self, conditions: tuple[Condition, ...], without: Words) -> Filter:
         """The same, narrowed by a query."""
@@ -142,11 +150,18 @@ class Filter(NamedTuple):
             " OR (SELECT a.ends FROM memory_at AS a WHERE a.id = m.id) > ?)"
         ]
         values: list[object] = [self.now]
-        for folders in (self.folders, (self.scope,) if self.scope else None):
-            if folders is not None:
-                condition, bounds = _below(folders)
-                found.append(condition)
-                values += bounds
+        if self.folders is not None:
+            condition, bounds = _in_any(self.folders)
+            found.append(condition)
+            values += bounds
+        if self.denied:
+            condition, bounds = _in_any(self.denied, "folded(m.path)")
+            found.append(f"NOT {condition}")
+            values += bounds
+        if self.scope:
+            condition, bounds = _below((self.scope,))
+            found.append(condition)
+            values += bounds
         for group in self.groups():
             pairs_of_sql = [condition.sql() for condition in group]
             found.append("(" + " OR ".join(text for text, _ in pairs_of_sql) + ")")
@@ -182,7 +197,14 @@ class Filter(NamedTuple):
             float(data["now"]),
             tuple(Condition(str(k), v, bool(n)) for k, v, n in data["conditions"]),
             Words(tuple(Term(str(text)) for (text,) in data["without"]["terms"])),
+            tuple(map(str, data["denied"])),
         )
+
+
+def _in_any(rels: tuple[str, ...], path: str = "m.path") -> tuple[str, list[object]]:
+    """Whether a path is one of `rels` or below one."""
+    condition = " OR ".join(f"({path} = ? OR ({path} >= ? AND {path} < ?))" for _ in rels) or "0"
+    return f"({condition})", [bound for rel in rels for bound in (rel, f"{rel}/", f"{rel}0")]
 
 
 def _below(folders: tuple[str, ...] | list[str]) -> tuple[str, list[object]]:

@@ -387,7 +387,7 @@ class Tree:
     def _shown(self, folder: str, listing: Iterable[os.DirEntry[str]]) -> Iterator[Entry]:
         """What of a folder's entries exists for the viewer."""
         viewer, has_ended = self._view.viewer, self._view.store.has_ended
-        readable = viewer.can_read(folder)
+        readable = viewer.reads_all_in(folder)
         before = f"{folder}/" if folder else ""
         for entry in listing:
             name = entry.name

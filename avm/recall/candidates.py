@@ -249,7 +249,7 @@ def standing(
     if where.conditions or where.without:
         return _current_opening(index, _standing(index, where, ranking), where, trail)
     # Looks at every memory: kept until one changes, or ends, or the day does.
-    key = ("standing", where.folders, where.scope, ranking, scoring.day_of(where.now))
+    key = ("standing", where.who, where.scope, ranking, scoring.day_of(where.now))
     until, best = index.kept(key, partial(_standing_until, index, where, ranking))
     if until is not None and until <= where.now:
         best = _standing(index, where, ranking)

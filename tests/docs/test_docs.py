@@ -181,6 +181,37 @@ def test_every_check_is_documented() -> None:
     assert all(check.doc.endswith(".") for check in CHECKS)
 
 
+# The Model Context Protocol
+
+
+def test_every_tool_and_argument_is_documented() -> None:
+    pytest.importorskip("mcp", reason="the extra mcp is not installed")
+    from avm.mcp.tools import Tools
+
+    tools = Tools(lambda: pytest.fail("nobody asks")).all()
+    found = {row[0].strip("`"): row for row in rows(read("mcp.md"))}
+    assert [name for name in found if name.startswith("avm_")] == [tool.name for tool in tools]
+    for tool in tools:
+        assert re.findall(r"`(\w+)`", found[tool.name][1]) == list(tool.parameters["properties"])
+
+
+def test_every_prompt_and_address_is_documented() -> None:
+    pytest.importorskip("mcp", reason="the extra mcp is not installed")
+    import asyncio
+
+    from mcp.server import MCPServer
+
+    from avm.mcp import resources
+
+    server = MCPServer("avm")
+    resources.add(server, lambda: pytest.fail("nobody asks"))
+    found = [row[0].strip("`") for row in rows(read("mcp.md"))]
+    assert {"avm://recent", "avm://memory/PATH"} <= set(found)
+    assert [one.uri for one in asyncio.run(server.list_resources())] == ["avm://recent"]
+    for prompt in asyncio.run(server.list_prompts()):
+        assert prompt.name in found
+
+
 # Virtual nodes
 
 

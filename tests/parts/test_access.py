@@ -26,7 +26,20 @@ OTHER = {"akashi": "hermes", "hermes": "akashi"}
 #: An agent whose name only begins like that of another.
 NEAR = "akashi2"
 #: Whose notes each marker tells of.
-MARKERS = {"akashi": "quokka", "hermes": "walrus", NEAR: "ocelot", "the owner": "badger"}
+MARKERS = {
+    "akashi": "quokka",
+    "hermes": "walrus",
+    NEAR: "ocelot",
+    "the owner": "badger",
+    "denied": "wombat",
+}
+#: The owner's own configuration: what is shared beyond the rest, and what of that is not.
+RULES = """
+[groups.everybody]
+members = ["*"]
+read = ["/given/**"]
+deny = ["/memory/shared/hr", "/given/hr/**", "/memory/shared/wombat_file.md"]
+"""
 SHARED = "/memory/shared/open.md"
 
 
@@ -66,6 +79,11 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _write(root / "notes/diary.md", secret("badger"))
         _write(root / "memory/private/badger_between.md", secret("badger"))
         _write(root / "memory/sharedbadger/badger_near.md", secret("badger"))
+        for place in ("hr/wombat_note.md", "hr/same.md", "hr/wombat_data.csv", "wombat_file.md"):
+            _write(root / "memory/shared" / place, secret("wombat"))
+        _write(root / "given/hr/wombat_plan.md", secret("wombat"))
+        _write(root / "given/plan.md", "common plan for everybody #common\n")
+        _write(root / ".git/avm/config.toml", RULES)
         _write(root / SHARED[1:], "common words for everybody [[same]] [[diary]] #common\n")
         targets = [f"memory/private/{n}/same" for n in (*AGENTS, NEAR)] + ["private/hermes/same.md"]
         targets += ["same", "shadow", "diary", "notes/diary", "/notes/diary.md", "to_hermes/same"]
@@ -115,6 +133,12 @@ def forbidden_paths(agent: str) -> list[str]:
         f"/memory/private/{other}/{word}_data.csv",
         f"/memory/private/{other}",
         f"/memory/private/{NEAR}/ocelot_note.md",
+        "/memory/shared/hr/wombat_note.md",
+        "/memory/shared/hr/same.md",
+        "/memory/shared/HR/wombat_note.md",
+        "/memory/shared/wombat_file.md",
+        "/memory/shared/hr",
+        "/given/hr/wombat_plan.md",
         "/badger_root.md",
         "/notes/badger_diary.md",
         "/memory/badger_loose.md",
@@ -148,6 +172,8 @@ def forbidden_folders(agent: str) -> list[str]:
         f"/memory/private/{NEAR}",
         f"/memory/private/{other}/{MARKERS[other]}_deep",
         "/notes",
+        "/memory/shared/hr",
+        "/given/hr",
         "/memory/sharedbadger",
         f"/memory/shared/to_{other}",
         "/memory/shared/root",
@@ -220,9 +246,10 @@ def test_lists_and_counts(avm: AVM, agent: str) -> None:
     answers = (view.memories(), view.tags(), view.stats(), view.status(), view.conflicts())
     for answer in (*answers, view.delta(peek=True)):
         check(agent, as_text(answer))
-    assert len(view.memories()) == view.stats().memories == 5
-    assert view.tags()["common"] == 4
-    assert set(view.stats().folders) == {f"/memory/private/{agent}", "/memory/shared"}
+    assert len(view.memories()) == view.stats().memories == 6
+    assert view.tags()["common"] == 5
+    folders = {f"/memory/private/{agent}", "/memory/shared", "/given"}
+    assert set(view.stats().folders) == folders
 
 
 @pytest.mark.parametrize("agent", AGENTS)
@@ -292,6 +319,66 @@ def _said(view: AgentMemory, name: str, path: str) -> str:
         return as_text(getattr(view, name)(path))
     except AVMError as err:
         return str(err)
+
+
+# The tools of the Model Context Protocol, without a server
+
+
+def tools_of(avm: AVM, agent: str) -> Any:
+    """The tools as `agent` is served them."""
+    pytest.importorskip("mcp", reason="the extra mcp is not installed")
+    from avm.mcp.tools import Tools
+
+    view = avm.agent_memory(agent)
+    return Tools(lambda: view)
+
+
+def _called(tools: Any, name: str, *args: Any, **named: Any) -> str:
+    try:
+        return str(getattr(tools, name)(*args, **named).model_dump_json())
+    except AVMError as err:
+        return str(err)
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_tools_show_no_more(avm: AVM, agent: str) -> None:
+    tools = tools_of(avm, agent)
+    for query in QUESTIONS:
+        check(agent, _called(tools, "avm_search", query, 100, max_tokens=20_000), query)
+        check(agent, _called(tools, "avm_recall", query, 5_000), query)
+    for sort in ("path", "changed", "importance"):
+        check(agent, _called(tools, "avm_list", sort=sort, limit=200, max_tokens=20_000))
+    check(agent, _called(tools, "avm_history", limit=100, max_tokens=20_000))
+    assert tools.avm_list().total == 6
+    assert MARKERS[agent] in _called(tools, "avm_search", "common words")
+    for word in MARKERS.values():
+        check(agent, _called(tools, "avm_list", tag=f"{word}tag"))
+        assert tools.avm_list(tag=f"{word}tag").total == (3 if word == MARKERS[agent] else 0)
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_tools_in_folders_of_others(avm: AVM, agent: str) -> None:
+    tools = tools_of(avm, agent)
+    for folder in forbidden_folders(agent):
+        for name in ("avm_search", "avm_recall"):
+            check(agent, _called(tools, name, "common words", folder=folder), folder)
+        for name in ("avm_recall", "avm_list"):
+            check(agent, _called(tools, name, folder=folder), folder)
+        check(agent, _called(tools, "avm_history", folder), folder)
+
+
+@pytest.mark.parametrize(("agent", "path"), cases(forbidden_paths))
+def test_tools_on_others_files_find_none(avm: AVM, vault: Path, agent: str, path: str) -> None:
+    """As `test_files_of_others_look_like_none`; nothing is changed either."""
+    tools, before = tools_of(avm, agent), snapshot(vault)
+    none = (_absent(path), f"path {path!r}: {_CROOKED}")
+    assert _called(tools, "avm_read", path) in none
+    for name, *args in (("avm_edit", "x"), ("avm_edit", "x", "common"), ("avm_forget",)):
+        assert _called(tools, name, path, *args) in none
+    for then in ("HEAD", "1d"):
+        check(agent, _called(tools, "avm_read", path, at=then), path)
+    check(agent, _called(tools, "avm_history", path, 100), path)
+    assert snapshot(vault) == before
 
 
 # Writing, in Python

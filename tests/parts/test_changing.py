@@ -358,6 +358,74 @@ def test_a_text_is_added_to_a_body(avm: AVM) -> None:
     assert raw(avm).decode() == FULL + "more\n"
 
 
+@pytest.mark.parametrize(
+    ("there", "after"),
+    [
+        ("", "more\n"),
+        ("one", "one\nmore\n"),
+        ("one\n", "one\nmore\n"),
+        ("---\ntitle: x\n---\n", "---\ntitle: x\n---\nmore\n"),
+        ("---\ntitle: x\n---\none", "---\ntitle: x\n---\none\nmore\n"),
+    ],
+)
+def test_what_is_appended_has_lines_of_its_own(avm: AVM, there: str, after: str) -> None:
+    put(avm, there)
+    for text in ("more", "more\n"):
+        put(avm, there)
+        assert avm.append(REL, text).path == f"/{REL}"
+        assert raw(avm) == after.encode()
+
+
+def test_appended_front_matter_is_text(avm: AVM) -> None:
+    put(avm, "")
+    avm.append(REL, "---\ntitle: no\n---")
+    assert raw(avm) == b"---\n---\n---\ntitle: no\n---\n"
+    with pytest.raises(NotFoundError):
+        avm.append("memory/shared/none.md", "x")
+
+
+def test_an_edit_replaces_a_piece_that_stands_there_once(avm: AVM) -> None:
+    put(avm, FULL.encode() + b"\xff\r\n")
+    assert avm.edit(REL, "see [[btc]]", b"see \\1").path == f"/{REL}"
+    avm.edit(REL, "importance: 0.50", "importance: 0.9")
+    wanted = FULL.replace("see [[btc]]", "see \\1").replace("0.50", "0.9")
+    assert raw(avm) == wanted.encode() + b"\xff\r\n"
+    before = raw(avm)
+    for old, said in (
+        ("absent", "old stands 0 times in /memory/shared/rule.md: give a piece"),
+        ("t", "old stands 8 times"),
+        ("", "old stands 0 times"),
+    ):
+        with pytest.raises(Usage, match=said):
+            avm.edit(REL, old, "x")
+    with pytest.raises(Usage, match="nothing was changed: it would be wrong then: importance"):
+        avm.edit(REL, "importance: 0.9", "importance: high")
+    with pytest.raises(Usage, match="front matter: "):
+        avm.edit(REL, "title: The", "title: [The")
+    with pytest.raises(SecretError):
+        avm.edit(REL, "RSI", TOKEN)
+    assert raw(avm) == before
+
+
+def test_edits_of_many_threads_are_all_there(avm: AVM) -> None:
+    put(avm, "".join(f"<{n}>\n" for n in range(8)))
+
+    def work(number: int) -> None:
+        for turn in range(10):
+            avm.edit(REL, f"<{number}>", f"<{number}> {turn}")
+            avm.append(REL, f"by {number} in {turn}")
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = raw(avm).decode().splitlines()
+    turns = " ".join(map(str, reversed(range(10))))
+    assert lines[:8] == [f"<{n}> {turns}" for n in range(8)]
+    assert sorted(lines[8:]) == sorted(f"by {n} in {t}" for n in range(8) for t in range(10))
+
+
 def test_a_body_is_text_or_bytes(avm: AVM) -> None:
     put(avm, FULL)
     avm.set_body(REL, "grün\n")

@@ -43,7 +43,8 @@ def _names(view: View) -> Iterator[Finding]:
 def _crowded(view: View) -> Iterator[Finding]:
     view.store.refresh()
     index, root = view.store.index, view.store.vault.root
-    everything = Filter(view.viewer.read_folders, "", float("-inf"))
+    viewer = view.viewer
+    everything = Filter(viewer.read_folders, "", float("-inf"), denied=viewer.denied)
     for folder in sorted({paths.parent(row.path) for row in index.list_memories(everything)}):
         try:
             count = sum(1 for _ in os.scandir(root / folder))

@@ -1,0 +1,1 @@
+"""The Model Context Protocol as a door: names in, errors out, no logic."""
