@@ -11,7 +11,6 @@ from avm.base import config
 from avm.cli.door import Door, shared
 from avm.vault import cloning
 
-
 _TOLD = {
     "cloned": "{} is a vault now\n",
     "adopted": "{0} is a vault now; avm init --undo {0} takes that back\n",
