@@ -166,8 +166,9 @@ def drop_output() -> None:
 
 
 def warn(line: str) -> None:
-    """One line on stderr."""
+    """One line on stderr, at once: a server goes on after it."""
     sys.stderr.buffer.write(f"avm: {line}\n".encode("utf-8", "backslashreplace"))
+    sys.stderr.buffer.flush()
 
 
 def text_argument(words: tuple[str, ...]) -> str:
