@@ -139,7 +139,7 @@ class Changing(Writing):
         from avm.api.written import Remembered
 
         rel = self._existing(path)
-        if not paths.is_memory_name(paths.name_of(rel)):
+        if not paths.is_memory(rel):
             raise UsageError(f"{paths.display(rel)} is no memory: its name does not end in .md")
         if not self.viewer.can_write(rel):
             raise AccessError(f"{paths.display(rel)}: {self._who()} may not write there")

@@ -113,11 +113,7 @@ class Settling(Viewed):
         from avm.base import merging
 
         data = files.read(self.store.vault, copy)
-        return merging.unmarked(data) if _is_memory(rel) else data
-
-
-def _is_memory(rel: str) -> bool:
-    return paths.is_memory_name(paths.name_of(rel))
+        return merging.unmarked(data) if paths.is_memory(rel) else data
 
 
 def marks_left(data: bytes) -> bool:

@@ -416,7 +416,7 @@ class Store:
         cached = self._endings.get(rel)
         if cached is not None and cached[0] == stamp:
             return cached[1]
-        if not paths.is_memory_name(paths.name_of(rel)) or not stat.S_ISREG(status.st_mode):
+        if not paths.is_memory(rel) or not stat.S_ISREG(status.st_mode):
             return None
         from avm.index.plan import is_racy
 

@@ -187,7 +187,7 @@ class Undoing(Past):
         """A memory's bytes less an expiry that is past, and what is to be said of it."""
         from avm.base import memory_file
 
-        if not paths.is_memory_name(paths.name_of(rel)):
+        if not paths.is_memory(rel):
             return data, ()
         front = memory_file.parse(data, max_body=0).front
         ends = front.expires

@@ -64,7 +64,7 @@ def merge(rel: str, base: bytes | None, one: Side, other: Side, merge_text: Merg
         return Merged(loser.data if base == winner.data else winner.data)
     if max(map(len, (base or b"", winner.data, loser.data))) > MOST_BYTES:
         return Merged(winner.data, loser.data, loser.blob)
-    if not paths.is_memory_name(paths.name_of(rel)):
+    if not paths.is_memory(rel):
         body = _merged_text(base, winner.data, loser.data, merge_text)
         return Merged(body) if body is not None else Merged(winner.data, loser.data, loser.blob)
     try:

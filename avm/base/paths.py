@@ -165,6 +165,11 @@ def is_memory_name(name: str) -> bool:
     return name[-3:].lower() == ".md" and len(name) > 3
 
 
+def is_memory(rel: str) -> bool:
+    """Whether the file at `rel` is a memory by its name."""
+    return is_memory_name(name_of(rel))
+
+
 def is_utf8(rel: str) -> bool:
     """Whether a name off the disk is UTF-8: one that is not can be no memory."""
     try:

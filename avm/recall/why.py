@@ -75,7 +75,7 @@ class Why:
         return fate_line(self.fate, self.because_of)
 
     def _ignored(self) -> str:
-        if not paths.is_memory_name(paths.name_of(self.path)):
+        if not paths.is_memory(self.path):
             return "no memory: its name does not end in .md"
         return "ignored: by git's rules, .avmignore, or for its name"
 

@@ -28,8 +28,8 @@ from avm.vault.changes import CONFLICT, STAGED, changes
 from avm.vault.files import Stamp
 from avm.vault.location import Vault
 from avm.vault.locks import locked
-from avm.vault.merge_trees import SUBMODULE_MODE, difference, folders_of
-from avm.vault.objects import Blob, Locked, Moved, Objects
+from avm.vault.merge_trees import difference, folders_of
+from avm.vault.objects import SUBMODULE_MODE, Blob, Locked, Moved, Objects
 from avm.vault.processes import GitWatch
 from avm.vault.repository import RepositoryState
 from avm.vault.staging import blob_on_disk, changes_of

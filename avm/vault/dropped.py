@@ -26,7 +26,7 @@ def standing(vault: Vault) -> list[str]:
 
 
 def _has_none(vault: Vault, rel: str) -> bool:
-    if not paths.is_memory_name(paths.name_of(rel)) or files.regular_file(vault, rel) is None:
+    if not paths.is_memory(rel) or files.regular_file(vault, rel) is None:
         return False
     return not memory_file.split(files.read(vault, rel)).has_front
 

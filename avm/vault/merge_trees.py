@@ -18,9 +18,8 @@ from avm.base.merging import Side
 from avm.vault import git
 from avm.vault.location import Vault
 from avm.vault.merge_lines import merge_lines
-from avm.vault.objects import Blob, Objects, Signature
+from avm.vault.objects import SUBMODULE_MODE, Blob, Objects, Signature
 
-SUBMODULE_MODE = 0o160000
 #: git's own: half of the lines, and of how many files each is compared with each.
 _RENAMES = ("-M50%", "-l1000", "--no-rename-empty")
 
@@ -89,15 +88,11 @@ def removed_share(vault: Vault, base: str, side: str) -> tuple[int, int]:
     there were. Raises RepositoryError."""
     changes = _changes(vault, base, side, _RENAMES)
     gone = sum(
-        change.after is None and change.before is not None and _is_memory(change.before[0])
+        change.after is None and change.before is not None and paths.is_memory(change.before[0])
         for change in changes
     )
     listed = git.run(vault.root, ("ls-tree", "-r", "-z", "--name-only", "--full-tree", base)).stdout
-    return gone, sum(_is_memory(os.fsdecode(name)) for name in listed.split(b"\0"))
-
-
-def _is_memory(rel: str) -> bool:
-    return paths.is_memory_name(paths.name_of(rel))
+    return gone, sum(paths.is_memory(os.fsdecode(name)) for name in listed.split(b"\0"))
 
 
 def _base(

@@ -17,7 +17,7 @@ from avm.vault.location import Vault
 
 #: Blob id (hex) and mode of a path in a tree or in git's index.
 Blob = tuple[str, int]
-FILE_MODE = 0o100644
+FILE_MODE, SUBMODULE_MODE = 0o100644, 0o160000
 
 
 class Moved(Exception):

@@ -12,14 +12,13 @@ from typing import Any
 from avm.base.errors import RepositoryError
 from avm.base.paths import is_utf8, parent
 from avm.vault.location import Vault
-from avm.vault.objects import Blob, Locked, Moved, Signature
+from avm.vault.objects import SUBMODULE_MODE, Blob, Locked, Moved, Signature
 from avm.vault.objects_git import GitObjects
 
 #: A row of a tree: mode (octal digits) and id (bytes), and what tells them apart in git's object.
 _Row = tuple[bytes, bytes]
 _ROW = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
 _FOLDER = b"40000"
-_SUBMODULE_MODE = 0o160000
 #: libgit2 counts the objects as git stores them; in memory they take four times as much.
 _CACHE_BYTES = 2 * 1024 * 1024
 #: As much of a pack is mapped at a time, and as much of all packs together, in bytes.
@@ -280,7 +279,7 @@ def _updated(repo: Any, base: Any, put: Mapping[str, Blob | None]) -> Any:
 
 def _row(repo: Any, blob: str, mode: int) -> _Row:
     """A file's row. Raises KeyError if the blob is not there; a submodule's commit never is."""
-    if mode != _SUBMODULE_MODE and blob not in repo:
+    if mode != SUBMODULE_MODE and blob not in repo:
         raise KeyError(blob)
     return b"%o" % mode, bytes.fromhex(blob)
 

@@ -324,7 +324,7 @@ class Stager:
 
     def _drops_front(self, name: str, source: _Source, before: str) -> bool:
         """Whether a memory that had front matter is overwritten by bytes that have none."""
-        if source.raw is None or not paths.is_memory_name(paths.name_of(name)):
+        if source.raw is None or not paths.is_memory(name):
             return False
         if memory_file.split(source.raw).has_front:
             return False
