@@ -34,18 +34,8 @@ class Lock:
 
 
 def is_held(path: Path | str) -> bool:
-    """Whether somebody holds the lock at `path`."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    """Whether somebody holds the lock at `path` alone."""
+    return not _could_take(path, fcntl.LOCK_SH)
 
 
 def share(path: Path | str) -> Lock:
@@ -57,17 +47,22 @@ def share(path: Path | str) -> Lock:
 
 def is_shared(path: Path | str) -> bool:
     """Whether anybody holds the lock at `path`, alone or with others."""
+    return not _could_take(path, fcntl.LOCK_EX)
+
+
+def _could_take(path: Path | str, how: int) -> bool:
+    """Whether the lock could be had in that way now; its file need not be there."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
         return True
+    try:
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     finally:
         os.close(fd)
-    return False
+    return True
 
 
 @contextmanager
