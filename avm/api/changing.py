@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from avm.api import values
 from avm.api.writing import Writing
 from avm.base import paths
-from avm.base.errors import AccessError, SecretError, UsageError
+from avm.base.errors import SecretError, UsageError
 from avm.base.times import format_instant, instant_of, parse_instant
 from avm.vault import files
 
@@ -141,34 +141,31 @@ class Changing(Writing):
         rel = self._existing(path)
         if not paths.is_memory(rel):
             raise UsageError(f"{paths.display(rel)} is no memory: its name does not end in .md")
-        if not self.viewer.can_write(rel):
-            raise AccessError(f"{paths.display(rel)}: {self._who()} may not write there")
+        self._check_writable(rel)
         with self.store.changing(rel, self.viewer.agent):
             raw = files.read(self.store.vault, rel)
             data = change(raw)
             hints = []
             if data != raw:
-                _refuse_new_tokens(raw, data)
+                self._refuse_new_tokens(rel, raw, data)
                 if rel in self.store.open_here():
-                    self.store.rewrite(rel, data)
+                    self.store.rewrite(rel, data, self.viewer.agent)
                 else:
-                    self.store.replace(rel, data)
+                    self.store.replace(rel, data, self.viewer.agent)
                 hints = self._settle_secrets(rel, data, False)
                 self.wrote(rel, "edit")
         return Remembered(paths.display(rel), tuple(hints))
 
+    def _refuse_new_tokens(self, rel: str, raw: bytes, data: bytes) -> None:
+        """Raise SecretError if `data` holds a certain secret in a line that is not in `raw`."""
+        from avm.base import secrets
 
-def _refuse_new_tokens(raw: bytes, data: bytes) -> None:
-    """Raise SecretError if `data` holds a certain secret in a line that is not in `raw`."""
-    from avm.base import secrets
-
-    there = set(raw.splitlines())
-    lines = data.split(b"\n")
-    certain = [finding for finding in secrets.find(data) if finding.certain]
-    if new := [found for found in certain if lines[found.line - 1].rstrip(b"\r") not in there]:
-        raise SecretError(
-            f"nothing was written: the text holds a secret ({secrets.told(new)}); take it out"
-        )
+        there = set(raw.splitlines())
+        lines = data.split(b"\n")
+        certain = [finding for finding in secrets.find(data) if finding.certain]
+        if new := [found for found in certain if lines[found.line - 1].rstrip(b"\r") not in there]:
+            why = f"nothing was written: the text holds a secret ({secrets.told(new)}); take it out"
+            raise self.denied("write", rel, SecretError(why))
 
 
 def _refuse_new_problems(raw: bytes, data: bytes) -> None:

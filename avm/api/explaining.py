@@ -11,7 +11,6 @@ from avm.api import values
 from avm.api.reading import Asked, Reading
 from avm.api.viewed import again_if_damaged
 from avm.base import paths
-from avm.base.errors import AccessError
 from avm.base.times import format_instant, instant_of
 from avm.recall.scoring import ScoringStrategy
 
@@ -85,8 +84,8 @@ class Explaining(Reading):
         NotFoundError, for what this viewer may not see too, AccessError for a `reader` that an
         agent names, UsageError.
         """
-        if reader is not None and self.viewer.agent is not None:
-            raise AccessError(f"{self._who()} may not explain for another: only the owner")
+        if reader is not None:
+            self._check_owner("explain", "explain for another")
         strategy = ScoringStrategy.of(strategy)
         recall = _Recall(query, self._budget(max_tokens), strategy, folder, zone, format)
         rel, _ = self._there(path)

@@ -52,7 +52,7 @@ class Status:
     write took away; `rescued` lists (vault path, where the file was moved out of a new one's way);
     `refused` (path of a virtual node, why what was written to it was not taken), newest last.
     `conflicts` are memories that two sides changed; `sync` is told to the owner alone, and is None
-    where there is no remote."""
+    where there is no remote; `quota`: what of it an agent has used, None without one."""
 
     vault: str
     adopted: bool
@@ -71,3 +71,4 @@ class Status:
     refused: tuple[tuple[str, str], ...] = ()
     conflicts: tuple[str, ...] = ()
     sync: Synced | None = None
+    quota: str | None = None

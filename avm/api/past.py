@@ -184,12 +184,11 @@ class Past(Viewed):
         if self.is_there(rel):
             return rel
         vault, head = self.store.vault, history.head(self.store.vault)
-        hidden = not rel or paths.in_dot_git(rel) or not self.viewer.can_read(rel)
-        if not hidden and files.is_folder(vault, rel):
+        if not rel or paths.in_dot_git(rel) or not self.viewer.can_read(rel):
+            raise self.not_visible(rel)
+        if files.is_folder(vault, rel):
             raise a_folder(rel)
-        if hidden or head is None:
-            raise not_found(rel)
-        if not log.was_there(vault, head, [rel]):
+        if head is None or not log.was_there(vault, head, [rel]):
             raise not_found(rel)
         return rel
 
@@ -216,7 +215,7 @@ class Past(Viewed):
         from avm.vault import log
 
         if paths.in_dot_git(rel) or not self.viewer.shows_folder(rel):
-            raise not_found(rel)
+            raise self.not_visible(rel)
         scope = [rel] if rel else []
         if not self.viewer.can_read(rel):
             folders = self.viewer.read_folders or ()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avm.api.supervision import Supervision
 from avm.api.waiting import Waiting
 from avm.base import atomic, paths
 from avm.base.access import Viewer
@@ -44,6 +45,12 @@ if TYPE_CHECKING:
     from avm.vault.versions import Versions
 
 
+_DOORS = {
+    Waiting.COMMAND: "cli",
+    Waiting.LIBRARY: "python",
+    Waiting.MOUNT: "mount",
+    Waiting.KEEPER: "keeper",
+}
 #: How long a write waits for a git command of the person's that rewrites files.
 _GIT_SECONDS = 0.5
 #: How long the keeper may take to commit what waits.
@@ -79,6 +86,7 @@ class Store:
         #: What is open for writing in this process's mount.
         self.open_here: Callable[[], Collection[str]] = tuple
         self._endings: dict[str, tuple[Stamp, float | None]] = {}
+        self.supervision = Supervision(vault, config, _DOORS[waiting])
 
     @lazy
     def revisions(self) -> Revisions:
@@ -239,6 +247,7 @@ class Store:
         finally:
             if self._mounted:
                 self._mounted.release()
+            self.supervision.close()
             made = vars(self)
             if "keeper" in made:
                 self.keeper.forget()
@@ -275,6 +284,7 @@ class Store:
 
     def record(self, rel: str, agent: str | None, op: str) -> Mark | None:
         """Note who wrote `rel`, after the file is in place; nobody where AVM commits nothing."""
+        self.supervision.wrote(rel, agent, op)
         if not files.is_below_memory(rel):
             return None
         from avm.vault.authors import Entry
@@ -289,9 +299,12 @@ class Store:
         # In this order: a committer that begins in between reads the file as it is now.
         return not is_held(self._committing) and self._authors.is_at(mark)
 
-    def write_new(self, rel: str, data: bytes) -> bool:
-        """Create a file; False if the name is taken. Raises AccessError, UsageError."""
+    def write_new(self, rel: str, data: bytes, agent: str | None) -> bool:
+        """Create a file; False if the name is taken. Raises AccessError, QuotaError, UsageError."""
         target = self._place(rel)
+        if os.path.lexists(target):
+            return False
+        self.supervision.make_room(rel, len(data), agent)
         try:
             atomic.write_new(target, data, fsync=self.config.fsync)
         except FileExistsError:
@@ -300,12 +313,13 @@ class Store:
             raise _cannot_write(rel, err) from None
         return True
 
-    def replace(self, rel: str, data: bytes) -> None:
+    def replace(self, rel: str, data: bytes, agent: str | None) -> None:
         """Write a whole file over what is there; call it while `changing`.
 
-        Raises AccessError, ExistsError, UsageError.
+        Raises AccessError, ExistsError, QuotaError, UsageError.
         """
         target = self._place(rel)
+        self.supervision.make_room(rel, len(data), agent)
         try:
             if target.is_symlink():
                 shown = paths.display(rel)
@@ -316,10 +330,12 @@ class Store:
         except OSError as err:
             raise _cannot_write(rel, err) from None
 
-    def rewrite(self, rel: str, data: bytes) -> None:
+    def rewrite(self, rel: str, data: bytes, agent: str | None) -> None:
         """Write a whole file into the one that is there, which others have open; call it while
-        `changing`, which keeps what a kill in between would leave in pieces. Raises UsageError.
+        `changing`, which keeps what a kill in between would leave in pieces. Raises QuotaError,
+        UsageError.
         """
+        self.supervision.make_room(rel, len(data), agent)
         try:
             fd = os.open(self._place(rel), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with open(fd, "wb", buffering=0) as file:
@@ -334,15 +350,15 @@ class Store:
 
     def put(self, rel: str, data: bytes | None, agent: str | None, op: str) -> None:
         """Write a whole file, or with None remove it, for `agent`; what stood there becomes a
-        version of its own first, or is kept aside. Raises AccessError, ExistsError, UsageError,
-        RepositoryError.
+        version of its own first, or is kept aside. Raises AccessError, ExistsError, QuotaError,
+        UsageError, RepositoryError.
         """
         with locked(self._writing):
             if not self.versions.close(rel, agent, leaving=True):
                 self.versions.keep(rel, anywhere=True)
             with self._beside_git(rel):
                 if data is not None:
-                    self.replace(rel, data)
+                    self.replace(rel, data, agent)
                 else:
                     self.vault.path(rel).unlink(missing_ok=True)
             self.record(rel, agent, op)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from avm.api.settling import Settling
 from avm.base import paths
-from avm.base.errors import AccessError, NotFoundError, RepositoryError
+from avm.base.errors import NotFoundError, RepositoryError
 from avm.base.times import instant_of
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ class Syncing(Settling):
     def _syncer(self, halted: Callable[[], bool]) -> Syncer:
         from avm.vault.sync import Syncer
 
-        if self.viewer.agent is not None:
-            raise AccessError(f"agent {self.viewer.agent} may not sync: only the owner")
+        self._check_owner("sync", "sync")
         store = self.store
         return Syncer(store.vault, store.config, store.committer, store.held, halted)
 

@@ -86,7 +86,8 @@ class Undoing(Past):
 
         own = self.viewer.agent
         if own is not None and agent not in (None, own):
-            raise AccessError(f"agent {own} may take back what it wrote itself, not {agent}'s")
+            why = f"agent {own} may take back what it wrote itself, not {agent}'s"
+            raise self.denied("undo", "", AccessError(why))
         if since is not None and commit is not None:
             raise UsageError("give --since or --commit, not both")
         writer = own or (None if agent is None else paths.check_agent(agent))

@@ -13,7 +13,6 @@ from avm.api.syncing import Syncing
 from avm.api.undoing import Undoing
 from avm.api.viewed import again_if_damaged
 from avm.base import paths
-from avm.base.errors import AccessError
 
 if TYPE_CHECKING:
     from avm.api.facts import Status
@@ -61,8 +60,7 @@ class View(Importing, Syncing, Delta, Comparing, Undoing):
 
         Reads every file again. Raises AccessError for an agent: it names everybody's files.
         """
-        if self.viewer.agent is not None:
-            raise AccessError(f"agent {self.viewer.agent} may not check the index: only the owner")
+        self._check_owner("check", "check the index")
         return self.store.index.check()
 
     @again_if_damaged
@@ -80,6 +78,7 @@ class View(Importing, Syncing, Delta, Comparing, Undoing):
         index = self.store.index
         where = self._filter(folder)
         told = self.store.keeper.status()
+        usage = self.store.supervision.usage(self.viewer.agent)
         report = self.store.committer.waiting()
         embedded, passages = index.vector_counts(where=where)
         unread = [*index.problems(), *((rel, "its name is not UTF-8") for rel in index.undecodable)]
@@ -115,6 +114,7 @@ class View(Importing, Syncing, Delta, Comparing, Undoing):
             refused=tuple(self.refusals),
             conflicts=tuple(self._conflicts(folder)),
             sync=self.synced(told) if self.viewer.agent is None else None,
+            quota=usage.told() if usage else None,
         )
 
 

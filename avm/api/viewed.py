@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from avm.api.store import Store
 from avm.base import paths
 from avm.base.access import Viewer
-from avm.base.errors import AccessError, NotFoundError, UsageError
+from avm.base.errors import AccessError, AVMError, NotFoundError, UsageError
 from avm.vault import files
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _REFUSALS = 10
 _Method = TypeVar("_Method", bound=Callable[..., Any])
+_Error = TypeVar("_Error", bound=AVMError)
 
 
 def again_if_damaged(method: _Method) -> _Method:
@@ -62,6 +63,18 @@ class Viewed:
         self.refusals.append((paths.display(rel), why))
         self.refusal_count += 1
 
+    def denied(self, op: str, rel: str, error: _Error) -> _Error:
+        """Log that `op` on `rel` was denied to this viewer. Returns `error`, to be raised."""
+        self.store.supervision.denied(self.viewer.agent, op, rel, str(error))
+        return error
+
+    def not_visible(self, rel: str) -> NotFoundError:
+        """The error to raise for what this viewer may not see: as if it were not there. Where
+        something is there, and the vault's own `.git` aside, that it was asked for is logged."""
+        if not paths.in_dot_git(rel) and os.path.lexists(self.store.vault.path(rel)):
+            self.denied("read", rel, AccessError("not to be read by this agent"))
+        return not_found(rel)
+
     def wrote(self, rel: str, op: str) -> Mark | None:
         """Note that `rel` was written as this viewer, here or by a mount's pass-through."""
         mark = self.store.record(rel, self.viewer.agent, op)
@@ -89,10 +102,11 @@ class Viewed:
         NotFoundError."""
         rel = paths.clean_rel(path)
         status = files.regular_file(self.store.vault, rel)
-        hidden = paths.in_dot_git(rel) or not self.viewer.can_read(rel)
-        if not hidden and files.is_folder(self.store.vault, rel):
+        if paths.in_dot_git(rel) or not self.viewer.can_read(rel):
+            raise self.not_visible(rel)
+        if files.is_folder(self.store.vault, rel):
             raise a_folder(rel)
-        if hidden or status is None:
+        if status is None:
             raise not_found(rel)
         return rel, status
 
@@ -111,9 +125,20 @@ class Viewed:
 
     def _writable(self, path: str) -> str:
         rel = paths.clean_rel(path)
-        if not rel or not self.viewer.can_write(rel):
-            raise AccessError(f"{paths.display(rel)}: {self._who()} may not write there")
+        self._check_writable(rel)
         return rel
+
+    def _check_writable(self, rel: str, op: str = "write", may_not: str = "write there") -> None:
+        if not rel or not self.viewer.can_write(rel):
+            why = f"{paths.display(rel)}: {self._who()} may not {may_not}"
+            raise self.denied(op, rel, AccessError(why))
+
+    def _check_owner(self, op: str, may_not: str) -> None:
+        """Raise AccessError for an agent."""
+        if self.viewer.agent is not None:
+            raise self.denied(
+                op, "", AccessError(f"{self._who()} may not {may_not}: only the owner")
+            )
 
     def _who(self) -> str:
         return f"agent {self.viewer.agent}" if self.viewer.agent else "nobody"

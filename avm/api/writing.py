@@ -80,10 +80,10 @@ class Writing(Viewed):
         rel = self._writable(path)
         data = values.data(text)
         if not allow_secret:
-            refuse_tokens(data)
+            self._refuse_tokens(rel, data)
         existed = files.regular_file(self.store.vault, rel) is not None
         with self.store.changing(rel, self.viewer.agent):
-            self.store.replace(rel, data)
+            self.store.replace(rel, data, self.viewer.agent)
             hints = self._settle_secrets(rel, data, allow_secret)
             self.wrote(rel, "edit" if existed else "remember")
         return Remembered(paths.display(rel), tuple(hints))
@@ -98,8 +98,7 @@ class Writing(Viewed):
         from avm.vault.staged import staged_bytes
 
         rel = self._existing(path)
-        if not self.viewer.can_write(rel):
-            raise AccessError(f"{paths.display(rel)}: {self._who()} may not allow it")
+        self._check_writable(rel, "allow", "allow it")
         versions = [files.read(self.store.vault, rel)]
         if self.viewer.agent is None:
             versions.append(staged_bytes(self.store.vault, rel) or b"")
@@ -118,8 +117,7 @@ class Writing(Viewed):
         Raises NotFoundError, AccessError, RepositoryError.
         """
         rel = self._existing(path)
-        if not self.viewer.can_write(rel):
-            raise AccessError(f"{paths.display(rel)}: {self._who()} may not remove it")
+        self._check_writable(rel, "forget", "remove it")
         with self.store.changing(rel, self.viewer.agent, leaving=True):
             self.store.versions.keep(rel, anywhere=True)
             try:
@@ -141,7 +139,7 @@ class Writing(Viewed):
         place = self.store.layout.place(home, front["created"])
         data = memory_file.render(front, body)
         if not allow_secret:
-            refuse_tokens(data, len(data) - len(values.data(body)))
+            self._refuse_tokens(home, data, len(data) - len(values.data(body)))
         same = older = None
         if doing != "keep":
             from avm.api.likeness import Wanted
@@ -193,7 +191,7 @@ class Writing(Viewed):
             name = f"{stem}.md" if number == 1 else f"{stem}-{number}.md"
             rel = f"{place.folder}/{name}"
             standing = layout.standing(place, name)
-            if not standing and self.store.write_new(rel, data):
+            if not standing and self.store.write_new(rel, data, self.viewer.agent):
                 layout.wrote(place.folder)
                 return rel, True
             for there in (*standing, rel):
@@ -222,6 +220,25 @@ class Writing(Viewed):
             f" ({secrets.told(findings)}): avm allow {shlex.quote(shown)}"
         ]
 
+    def _refuse_tokens(self, rel: str, data: bytes, body_at: int = 0) -> None:
+        """Raise SecretError if `data`, which is for the file or folder `rel` and whose text begins
+        at byte `body_at`, holds a certain secret."""
+        from dataclasses import replace
+
+        from avm.base import secrets
+
+        findings = [finding for finding in secrets.find(data) if finding.certain]
+        if not findings:
+            return
+        above = data.count(b"\n", 0, body_at)
+        in_text = [replace(f, line=f.line - above) for f in findings if f.line > above]
+        where = secrets.told(in_text) if in_text else f"{findings[0].rule}, in its title or tags"
+        why = (
+            f"nothing was written: the text holds a secret ({where}); take it out,"
+            " or write it anyway with --allow-secret (in Python allow_secret=True)"
+        )
+        raise self.denied("write", rel, SecretError(why))
+
     def _has_body(self, rel: str, body: str) -> bool:
         from avm.base import memory_file
 
@@ -231,21 +248,3 @@ class Writing(Viewed):
             return False
         same = memory_file.parse(raw).body.rstrip() == body.rstrip()
         return same and not self.store.has_ended(rel)
-
-
-def refuse_tokens(data: bytes, body_at: int = 0) -> None:
-    """Raise SecretError if `data`, whose text begins at byte `body_at`, holds a certain secret."""
-    from dataclasses import replace
-
-    from avm.base import secrets
-
-    findings = [finding for finding in secrets.find(data) if finding.certain]
-    if not findings:
-        return
-    above = data.count(b"\n", 0, body_at)
-    in_text = [replace(f, line=f.line - above) for f in findings if f.line > above]
-    where = secrets.told(in_text) if in_text else f"{findings[0].rule}, in its title or tags"
-    raise SecretError(
-        f"nothing was written: the text holds a secret ({where}); take it out,"
-        " or write it anyway with --allow-secret (in Python allow_secret=True)"
-    )

@@ -15,6 +15,13 @@ from typing import NamedTuple
 from avm.base import paths
 
 
+class Quota(NamedTuple):
+    """How much an agent may have: files, and bytes in them. None: as much as it likes."""
+
+    files: int | None = None
+    bytes: int | None = None
+
+
 class Rules(NamedTuple):
     """What the owner's configuration says of one agent. Rels of files, or of folders with all in
     them.
@@ -26,6 +33,7 @@ class Rules(NamedTuple):
     write: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     read_only: bool = False
+    quota: Quota = Quota()
 
 
 NO_RULES = Rules()

@@ -1,21 +1,24 @@
 """What the owner's configuration gives and denies agents: `[agents.NAME]` and `[groups.NAME]`.
 
 Read from the owner's own files alone, never from the vault. Groups add up with an agent's own
-table; `deny` and `read_only` of any of them hold.
+table; `deny` and `read_only` of any of them hold, and the least quota.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from avm.base import paths
-from avm.base.access import Rules
+from avm.base.access import Quota, Rules
 from avm.base.errors import UsageError
 
 _LISTS = ("read", "write", "deny")
-_AGENT_KEYS = (*_LISTS, "read_only")
+_AGENT_KEYS = (*_LISTS, "read_only", "quota")
 _GROUP_KEYS = ("members", *_AGENT_KEYS)
+_BYTES = re.compile(r"(\d+)\s*(k|M|G|Ki|Mi|Gi)?B", re.ASCII)
+_UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 #: A member of a group: every agent.
 EVERYBODY = "*"
 
@@ -59,6 +62,7 @@ class AccessRules:
             joined("write"),
             joined("deny"),
             read_only=any(one.get("read_only", False) for one in every),
+            quota=_least([one["quota"] for one in every if "quota" in one]),
         )
 
 
@@ -70,9 +74,41 @@ def _read(where: str, key: str, value: Any, known: tuple[str, ...]) -> Any:
     if key == "members":
         names = _items(where, value)
         return frozenset(name if name == EVERYBODY else paths.check_agent(name) for name in names)
+    if key == "quota":
+        return _quota(where, value)
     if not isinstance(value, bool):
         raise UsageError(f"{where} is {value!r}: use true or false")
     return value
+
+
+def _quota(where: str, value: Any) -> Quota:
+    if not isinstance(value, Mapping):
+        raise UsageError(
+            f'{where} is {value!r}: give a table such as {{ files = 500, bytes = "20 MB" }}'
+        )
+    for key in value:
+        if key not in Quota._fields:
+            raise UsageError(
+                f"unknown key {f'{where}.{key}'!r}; there are {', '.join(Quota._fields)}"
+            )
+    return Quota(**{key: _amount(f"{where}.{key}", key, value[key]) for key in value})
+
+
+def _amount(where: str, key: str, value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    read = _BYTES.fullmatch(value) if key == "bytes" and isinstance(value, str) else None
+    if read is None:
+        example = ', or with a unit, such as "20 MB"' if key == "bytes" else ""
+        raise UsageError(f"{where} is {value!r}: give a whole number{example}")
+    return int(read[1]) * _UNITS.get(read[2], 1)
+
+
+def _least(quotas: list[Quota]) -> Quota:
+    """The least of each amount that one of them limits."""
+    amounts = zip(*quotas, strict=True) if quotas else ()
+    limited = [[one for one in amount if one is not None] for amount in amounts]
+    return Quota(*(min(some) if some else None for some in limited))
 
 
 def _items(where: str, value: Any) -> list[str]:

@@ -151,6 +151,8 @@ KEYS: Final = (
     Key("sync.every", None, _duration,
         "how often the keeper syncs by itself; default: never"),
     Key("sync.on_commit", False, _switch, "whether the keeper syncs after each commit"),
+    Key("audit", True, _switch,
+        "whether what agents write, and what they are denied, is logged (docs/access.md)"),
     Key("commit.sign", False, _switch, "sign commits, as git's own configuration says how"),
 )  # fmt: skip
 _BY_NAME = {key.name: key for key in KEYS}

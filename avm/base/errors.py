@@ -107,3 +107,10 @@ class RemoteError(AVMError):
     """A remote repository cannot be reached, or refuses: nothing is lost, the next sync goes on."""
 
     exit_code = 17
+
+
+class QuotaError(AVMError):
+    """An agent has as much as its quota lets it have."""
+
+    exit_code = 18
+    errno = errno.EDQUOT

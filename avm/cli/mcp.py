@@ -29,6 +29,7 @@ def command(door: Door, http: str | None, names: tuple[str, ...]) -> None:
     """
     address = None if http is None else _address(http)
     avm = door.avm(Waiting.LIBRARY)
+    avm.store.supervision.door = "mcp"
     agent = avm.store.config["agent"]
     try:
         from avm.mcp import server

@@ -99,6 +99,16 @@ class Writer(Protocol):
 
     writing: threading.RLock
 
+    def growing(self, size: int, at: int | None) -> None:
+        """`size` bytes are about to be written at an offset; None: at the end. Raises QuotaError,
+        and then they are not."""
+        ...
+
+    def resizing(self, size: int) -> None:
+        """The file is about to be cut or extended to `size` bytes. Raises QuotaError, and then it
+        is not."""
+        ...
+
     def wrote(self) -> None:
         """The file was written to for the first time, or cut."""
         ...
@@ -124,10 +134,11 @@ class WritingHandle(RealHandle):
     def write(self, data: bytes | memoryview, offset: int) -> int:
         """Write all of `data`. The path is marked at the first write, not at close."""
         with self._writer.writing:
+            view, done = memoryview(data), 0
+            self._writer.growing(len(view), None if self._append else offset)
             if not self._dirty:
                 self._dirty = True
                 self._writer.wrote()
-            view, done = memoryview(data), 0
             while done < len(view):
                 # Linux appends whatever the offset under O_APPEND; macOS needs a plain write.
                 rest, at = view[done:], offset + done
@@ -137,6 +148,7 @@ class WritingHandle(RealHandle):
     def truncate(self, size: int) -> None:
         """Cut or extend to `size` bytes."""
         with self._writer.writing:
+            self._writer.resizing(size)
             self._writer.shrinking(size)
             os.ftruncate(self.fd, size)
             self._dirty = True

@@ -185,6 +185,7 @@ class Tree:
         """Create and open a file; `flags` hold O_CREAT, and O_EXCL where the caller said so."""
         rel = path[1:]
         if not self._make_way(rel):
+            self._writers.make_room(rel)
             try:
                 fd = self._root.create(rel, flags | os.O_EXCL, mode, owner)
             except FileExistsError:
@@ -208,6 +209,7 @@ class Tree:
             self.open(path, os.O_WRONLY).truncate(size)
             return
         self._existing_to_change(rel)
+        self._writers.make_room(rel, size)
         with self._writers.entering(rel), self._changing(rel):
             self._root.truncate(rel, size)
             self._writers.wrote(rel, "edit")
@@ -215,6 +217,7 @@ class Tree:
     def mknod(self, path: str, mode: int, device: int, owner: Owner | None = None) -> None:
         """Make a special file."""
         self._make_way(path[1:])
+        self._writers.make_room(path[1:])
         self._root.mknod(path[1:], mode, device, owner)
         if stat.S_ISREG(mode):
             self._writers.wrote(path[1:], "remember")
@@ -261,6 +264,9 @@ class Tree:
             with contextlib.suppress(OSError):
                 self._empty_out(target)
             moved = [f"/{name}" for name in self._root.files_below(source)]
+        for tail in moved if self._writers.limited else ():
+            size = self._root.lstat(source + tail).st_size
+            self._writers.make_room(target + tail, size, source=source + tail)
         with self._changing(target):
             for tail in moved:
                 self._writers.close_version(source + tail)
@@ -273,14 +279,16 @@ class Tree:
     def symlink(self, target: str, path: str, owner: Owner | None = None) -> None:
         """Make a symbolic link at `path` that says `target`."""
         self._make_way(path[1:])
+        self._writers.make_room(path[1:], len(os.fsencode(target)))
         self._root.symlink(target, path[1:], owner)
         self._writers.wrote(path[1:], "remember")
 
     def link(self, old: str, new: str) -> None:
         """Give the file at `old` a second name."""
         source, target = old[1:], new[1:]
-        self._existing_to_change(source)
+        status = self._existing_to_change(source)
         self._make_way(target)
+        self._writers.make_room(target, status.st_size)
         self._root.link(source, target)
         self._writers.wrote(target, "remember")
 
@@ -310,7 +318,7 @@ class Tree:
     def _check_visible(self, rel: str) -> None:
         """Raise ENOENT for what does not exist for this viewer, whatever is on disk."""
         if paths.in_dot_git(rel) or not self._view.viewer.shows_folder(rel):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), rel)
+            raise self._view.not_visible(rel)
 
     def _check_shown(self, rel: str, status: os.stat_result) -> None:
         """Raise ENOENT for an expired memory, and for a file where only folders lead on."""
@@ -320,7 +328,8 @@ class Tree:
 
     def _check_writable(self, rel: str) -> None:
         if not self._view.viewer.can_write(rel):
-            raise AccessError(f"{paths.display(rel)}: not to be written by this agent")
+            why = f"{paths.display(rel)}: not to be written by this agent"
+            raise self._view.denied("write", rel, AccessError(why))
 
     def _existing_to_change(self, rel: str) -> os.stat_result:
         self._past.refuse(rel)

@@ -14,7 +14,6 @@ from avm.api import View
 from avm.base import paths
 from avm.overlay.handle import WritingHandle
 from avm.overlay.hidden import is_hidden_file
-from avm.vault.files import is_below_memory
 
 if TYPE_CHECKING:
     from avm.vault.journal import Mark
@@ -37,6 +36,8 @@ class Writers:
         self.view = view
         self.lstat = lstat
         self._closing = closing
+        #: Whether this viewer has a quota.
+        self.limited = view.store.supervision.usage(view.viewer.agent) is not None
         self._open: set[_Opened] = set()
         self._guard = threading.Lock()
         #: By rel: files that are being opened for writing, and those that a node changes just now.
@@ -120,9 +121,21 @@ class Writers:
     def wrote(self, rel: str, op: str) -> Mark | None:
         """Note who wrote; the name of an editor's temporary file is no memory."""
         temporary = is_hidden_file(rel) or paths.is_editor_name(paths.name_of(rel))
-        if temporary or not is_below_memory(rel):
+        if temporary:
+            self.count(rel)
             return None
         return self.view.wrote(rel, op)
+
+    def make_room(
+        self, rel: str, size: int = 0, *, source: str | None = None, hold: bool = False
+    ) -> None:
+        """Before this viewer makes the file `rel` of `size` bytes: Supervision.make_room."""
+        supervision, agent = self.view.store.supervision, self.view.viewer.agent
+        supervision.make_room(rel, size, agent, source=source, hold=hold)
+
+    def count(self, rel: str) -> None:
+        """Count what this viewer made of the file at `rel`."""
+        self.view.store.supervision.counted(rel, self.view.viewer.agent)
 
 
 class _Opened:
@@ -148,6 +161,17 @@ class _Opened:
             self.noted, self._at = self._writers.wrote(self.rel, "edit"), time.monotonic()
         self._written = True
 
+    def growing(self, size: int, at: int | None) -> None:
+        """See that there is room. Raises QuotaError."""
+        if self._writers.limited:
+            there = os.fstat(self._fd).st_size
+            self.resizing(max(there, size + (there if at is None else at)))
+
+    def resizing(self, size: int) -> None:
+        """See that there is room. Raises QuotaError."""
+        if self._writers.limited:
+            self._writers.make_room(self.rel, size, hold=True)
+
     def shrinking(self, size: int) -> None:
         """Keep text that no commit holds."""
         if size < os.fstat(self._fd).st_size and self._has_name():
@@ -164,6 +188,8 @@ class _Opened:
         """Note once more who wrote."""
         try:
             self.note_again()
+            if self._writers.limited and self._written:
+                self._writers.count(self.rel)
         finally:
             self._writers.closed(self)
 

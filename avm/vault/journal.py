@@ -72,9 +72,13 @@ class Journal:
         """Put `records` in the place of all that were appended; call it while `locked`."""
         atomic.replace(self.file, b"".join(json.dumps(one).encode() + b"\n" for one in records))
 
+    def mark(self) -> Mark | None:
+        """The file's mark as it is now; None if it is not there."""
+        try:
+            return Mark.of(os.stat(self._name))
+        except FileNotFoundError:
+            return None
+
     def is_at(self, mark: Mark) -> bool:
         """Whether nothing was appended or taken out since `mark`."""
-        try:
-            return Mark.of(os.stat(self._name)) == mark
-        except FileNotFoundError:
-            return False
+        return self.mark() == mark

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from functools import partial
+from pathlib import Path
 
 import pytest
 from conftest import git, needs_fuse, run_avm
@@ -128,3 +130,29 @@ def test_the_owner_sees_all_but_git(mounting: Mounting) -> None:
     assert failing(partial((owner / ".git/x").write_text, "x")) == "ENOENT"
     assert "fatal: not a git repository" in owner.bash("cd M && git status 2>&1; true")
     assert "top.md" in owner.search("word")
+
+
+def test_a_quota_is_a_full_disk(mounting: Mounting, home: Path) -> None:
+    """What programs are told, and that nothing of what was there is lost."""
+    run_avm("init", str(home / "avm"))
+    config = home / "avm/.git/avm/config.toml"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text('[agents.akashi]\nquota = { files = 2, bytes = "1 kB" }\n')
+    mount = mounting("one", agent="akashi")
+    one = mount.private / "one.md"
+    one.write_text("x" * 900 + "\n")
+    said = mount.bash(
+        "for f in two three; do echo x > one/memory/private/akashi/$f.md; done 2>&1; true"
+    )
+    assert "three.md: Disk quota exceeded" in said
+    with one.open("ab", buffering=0) as file:
+        assert failing(lambda: file.write(b"y" * 200)) == "EDQUOT"
+    assert one.read_text() == "x" * 900 + "\n"
+    one.write_text("short\n")
+    (mount.private / "two.md").write_text("y" * 900)
+    assert "quota    2 of 2 files, 906 of 1,000 bytes" in mount.ask(":status")
+    lines = (config.parent / "state/audit.jsonl").read_text().splitlines()
+    assert {r["path"] for r in map(json.loads, lines) if "denied" in r} == {
+        "/memory/private/akashi/three.md",
+        "/memory/private/akashi/one.md",
+    }

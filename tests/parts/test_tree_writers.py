@@ -161,6 +161,8 @@ def test_no_descriptor_is_left_where_the_author_cannot_be_noted(
     def full(*args: object, **named: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    written(trees[0].create(FILE, 0o644, CREATE), b"")  # the audit log is open from now on
+    trees[0].unlink(FILE)
     monkeypatch.setattr(journal.Journal, "append", full)
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):

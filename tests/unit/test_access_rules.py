@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avm.base import config
-from avm.base.access import OWNER, Rules, Viewer
+from avm.base.access import OWNER, Quota, Rules, Viewer
 from avm.base.errors import ConfigError
 
 
@@ -45,6 +45,30 @@ def test_groups_add_up(tmp_path: Path) -> None:
     assert rules(tmp_path, text, "bob") == Rules((), (), ("c",), True)
 
 
+@pytest.mark.parametrize(
+    ("text", "quota"),
+    [
+        ("{ files = 5 }", Quota(5, None)),
+        ("{ bytes = 1_000 }", Quota(None, 1000)),
+        ('{ files = 0, bytes = "20 MB" }', Quota(0, 20_000_000)),
+        ('{ bytes = "3KiB" }', Quota(None, 3072)),
+        ('{ bytes = "7 B" }', Quota(None, 7)),
+    ],
+)
+def test_a_quota(tmp_path: Path, text: str, quota: Quota) -> None:
+    assert rules(tmp_path, f"[agents.akashi]\nquota = {text}\n").quota == quota
+
+
+def test_of_several_quotas_the_least_holds(tmp_path: Path) -> None:
+    text = (
+        "[agents.akashi]\nquota = { files = 5 }\n"
+        '[groups.all]\nmembers = ["*"]\nquota = { files = 3, bytes = 100 }\n'
+        '[groups.rich]\nmembers = ["akashi"]\nquota = { bytes = "1 GB" }\n'
+    )
+    assert rules(tmp_path, text).quota == Quota(3, 100)
+    assert rules(tmp_path, "[agents.akashi]\n").quota == Quota()
+
+
 def test_the_vaults_own_file_wins_key_by_key(tmp_path: Path) -> None:
     user = '[agents.akashi]\nread = ["/a"]\ndeny = ["/b"]\n'
     found = rules(tmp_path, user, vault='[agents.akashi]\nread = ["/c"]\n')
@@ -56,6 +80,12 @@ def test_the_vaults_own_file_wins_key_by_key(tmp_path: Path) -> None:
     [
         ('[agents.akashi]\nreads = ["/a"]', "unknown key 'agents.akashi.reads'"),
         ('[agents.Akashi]\nread = ["/a"]', "agent 'Akashi'"),
+        ("[agents.akashi]\nquota = 5", "quota is 5: give a table such as"),
+        ("[agents.akashi]\nquota = { inodes = 5 }", "unknown key 'agents.akashi.quota.inodes'"),
+        ("[agents.akashi]\nquota = { files = -1 }", "quota.files is -1: give a whole number"),
+        ("[agents.akashi]\nquota = { files = true }", "give a whole number"),
+        ('[agents.akashi]\nquota = { files = "5 B" }', "give a whole number"),
+        ('[agents.akashi]\nquota = { bytes = "5 mb" }', 'such as "20 MB"'),
         ('[agents.akashi]\nread = "/a"', "give a list of text"),
         ('[agents.akashi]\nread = ["a"]', "give a folder such as"),
         ('[agents.akashi]\nread = ["/a/*.md"]', "give a folder such as"),

@@ -29,6 +29,7 @@ def as_text(status: Status) -> str:
         missing = status.passages - status.embedded
         lines.append(f"         {missing} passages without embedding: avm index --wait")
     lines += _sync(status.sync) if status.sync else []
+    lines += [f"quota    {status.quota}"] if status.quota else []
     waiting = [f"{path}: {reason}" for path, reason in sorted(status.waiting.items())]
     if status.blocked:
         lines.append(f"commits wait: {status.blocked}")
