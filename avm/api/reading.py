@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from avm.index.text import Filter
     from avm.recall.candidates import Near, Scored
     from avm.recall.packing import Packed
+    from avm.recall.pieces import Piece
     from avm.recall.query import Query
     from avm.recall.scoring import Weights
     from avm.recall.trail import Trail
@@ -216,8 +217,15 @@ class Reading(Viewed):
             max_tokens = self.store.config["recall.max_tokens"]
         return values.positive(max_tokens, "max_tokens")
 
-    def _answer(self, asked: Asked, budget: int, format: str) -> tuple[list[Scored], Packed]:
-        """What takes part in a recall, best first, and its answer. Call it while `_asked`."""
+    def _answer(
+        self,
+        asked: Asked,
+        budget: int,
+        format: str,
+        wanted: Callable[[Piece], bool] | None = None,
+    ) -> tuple[list[Scored], Packed]:
+        """What takes part in a recall, best first, and its answer of the pieces that are `wanted`.
+        Call it while `_asked`."""
         from avm.recall import packing
         from avm.recall.candidates import DEPTH, load
         from avm.recall.companions import with_companions
@@ -230,7 +238,14 @@ class Reading(Viewed):
             matching += "+"  # what ranks lower was not looked at
         telling = partial(index.idf, asked.query.words)
         parts = pieces(load(index, found), asked.query, telling, asked.weights)
-        packed = packing.pack(parts, budget, asked.ranked_by, matching, format, self._counter())
+        packed = packing.pack(
+            filter(wanted, parts) if wanted else parts,
+            budget,
+            asked.ranked_by,
+            matching,
+            format,
+            self._counter(),
+        )
         if not found:
             packed = packing.first_fitting([_nothing(asked.query.text), "Nothing found.\n"], budget)
         return found, packed
@@ -245,9 +260,16 @@ class Reading(Viewed):
 
     @contextlib.contextmanager
     def _asked(
-        self, text: str, strategy: ScoringStrategy, folder: str, zone: tzinfo | None
+        self,
+        text: str,
+        strategy: ScoringStrategy,
+        folder: str,
+        zone: tzinfo | None,
+        *,
+        plain: bool = False,
     ) -> Iterator[Asked]:
-        """What answers `text`, best first. Inside, the index stays as it was asked."""
+        """What answers `text`, best first; a `plain` one asks for nothing by itself. Inside, the
+        index stays as it was asked."""
         from avm.recall import candidates, query
         from avm.recall.scoring import Weights
         from avm.recall.trail import Trail
@@ -259,7 +281,7 @@ class Reading(Viewed):
         where = self._filter(folder)
         self.store.refresh()
         index, semantic = self.store.index, self.store.semantic
-        asked = query.parse(text, where.now, zone)
+        asked = query.plain(text) if plain else query.parse(text, where.now, zone)
         where = asked.narrow(where)
         if not asked.question:
             with index.snapshot():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from avm.api.comparing import Comparing
 from avm.api.delta import Delta
 from avm.api.importing import Importing
+from avm.api.reminding import Reminding
 from avm.api.store import Store
 from avm.api.syncing import Syncing
 from avm.api.undoing import Undoing
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from avm.vault.committer import Report
 
 
-class View(Importing, Syncing, Delta, Comparing, Undoing):
+class View(Importing, Reminding, Syncing, Delta, Comparing, Undoing):
     """What one viewer may do, and the vault as a whole, as far as this viewer sees it."""
 
     def commit(self, message: str | None = None) -> Report:

@@ -109,10 +109,7 @@ class FullText:
         """How telling each of the words is, by FTS5 expression: log((N − n + ½) / (n + ½)), where n
         of N passages hold it, as FTS5's BM25 has it; at least a little."""
         first, last = _bounds(connection)
-        known = self._of_now(connection)
-        if known.size is None:
-            known.size = connection.execute("SELECT COUNT(*) FROM chunk").fetchone()[0]
-        size = known.size
+        known, size = self._of_now(connection), self.size(connection)
         counts = {
             term: _count(connection, known.counts, term, first, last - first + 1)
             for term in words.expressions()
@@ -121,6 +118,13 @@ class FullText:
             term: max(_LEAST_IDF, math.log((max(size, count) - count + 0.5) / (count + 0.5)))
             for term, count in counts.items()
         }
+
+    def size(self, connection: sqlite3.Connection) -> int:
+        """How many passages there are."""
+        known = self._of_now(connection)
+        if known.size is None:
+            known.size = int(connection.execute("SELECT COUNT(*) FROM chunk").fetchone()[0])
+        return known.size
 
     def _of_now(self, connection: sqlite3.Connection) -> _Statistics:
         """What is kept of the state that the connection sees, nothing of another one."""

@@ -296,6 +296,11 @@ class Index:
         with self._database.watched():
             return self._full_text.idf(self._database.connection, words)
 
+    def size(self) -> int:
+        """How many passages there are, whoever may see them."""
+        with self._database.watched():
+            return self._full_text.size(self._database.connection)
+
     def hits(self, ids: Iterable[int], where: Filter) -> list[TextHit]:
         """Passages by id, as `search` gives them, of those that pass the filter."""
         with self._database.watched():

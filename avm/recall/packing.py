@@ -34,13 +34,15 @@ _LAST_LOOKS = 4
 class Packed:
     """What `recall` answers. `tokens` is an upper bound of its o200k tokens.
 
-    `fates`: what became of memories, by rel, the budget's victims aside.
+    `pieces` are those that it holds; `fates`: what became of memories, by rel, the budget's victims
+    aside.
     """
 
     text: str
     tokens: int
     passages: int
     memories: int
+    pieces: tuple[Piece, ...] = ()
     fates: Mapping[str, Fate] = field(default_factory=dict)
 
 
@@ -208,9 +210,10 @@ class _Packing:
 
     def _finish(self) -> Packed:
         body, below, root = self._layout.body()
-        passages, memories = len(self._chosen), len({p.memory.id for p in self._chosen.values()})
+        chosen = tuple(self._chosen.values())
+        passages, memories = len(chosen), len({piece.memory.id for piece in chosen})
         if self._plain:
-            return Packed(body, below, passages, memories)
+            return Packed(body, below, passages, memories, chosen)
         tokens = counted = 0
         for _ in range(4):  # the header names the count that it is part of
             header = self._header(passages, memories, tokens, root, self._duplicates)
@@ -218,7 +221,7 @@ class _Packing:
             if counted <= tokens:
                 break
             tokens = counted
-        return Packed(header + body, max(tokens, counted), passages, memories)
+        return Packed(header + body, max(tokens, counted), passages, memories, chosen)
 
     def _header(self, passages: int, memories: int, tokens: int, root: str, duplicates: int) -> str:
         if self._plain:

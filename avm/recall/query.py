@@ -126,6 +126,12 @@ def parse(text: str, now: float = 0.0, zone: tzinfo | None = UTC) -> Query:
     )
 
 
+def plain(text: str) -> Query:
+    """A text that asks for nothing by itself: filters and phrases are words here."""
+    text = _clean(text).strip()
+    return Query(text, text, Words(_telling(_terms(text))))
+
+
 def telling_words(text: str, most: int) -> Words:
     """The first words of a text that is no question, without what every text has; filters and
     phrases are words here."""

@@ -1,0 +1,97 @@
+"""Telling without being asked: what matters when a session begins, what a prompt brings to mind."""
+
+from __future__ import annotations
+
+from binascii import crc32
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from avm.api.reading import Reading
+from avm.api.viewed import again_if_damaged
+from avm.recall.scoring import ScoringStrategy
+
+if TYPE_CHECKING:
+    from avm.api.reading import Asked
+    from avm.recall.packing import Packed
+    from avm.recall.pieces import Piece
+
+#: Of a long prompt, its beginning and its end; a log or a file is often in the middle.
+_MOST_CHARS = 2_000
+#: What is less relevant than this, of the best, is not told along with it.
+_LEAST_SHARE = 0.5
+#: A piece is known by how it begins: the first of an answer may be cut.
+_KEY_CHARS = 20
+
+
+@dataclass(frozen=True)
+class Reminder:
+    """What is told, in markdown. `keys` name its pieces, so that they need not be told again;
+    `tokens` is an upper bound of its o200k tokens."""
+
+    text: str
+    tokens: int
+    keys: tuple[int, ...]
+
+
+class Reminding(Reading):
+    """What a viewer may be told without asking."""
+
+    @again_if_damaged
+    def brief(self, max_tokens: int, known: Collection[int] = ()) -> Reminder | None:
+        """What is pinned, important and recent, in at most `max_tokens`; less the pieces whose keys
+        are `known`. None if that is nothing. Raises UsageError."""
+        budget = self._budget(max_tokens)
+        with self._asked("", ScoringStrategy.BALANCED, "", None) as asked:
+            _, packed = self._answer(
+                asked, budget, "markdown", lambda piece: _key(piece) not in known
+            )
+        return _reminder(packed)
+
+    @again_if_damaged
+    def reminder(
+        self, prompt: str, max_tokens: int, known: Collection[int] = ()
+    ) -> Reminder | None:
+        """What a prompt brings to mind, in at most `max_tokens`; None unless it clearly does.
+
+        Filters and phrases are words here. Pieces whose keys are `known` are left out. Raises
+        UsageError.
+        """
+        budget, text = self._budget(max_tokens), _ends_of(prompt)
+
+        def wanted(piece: Piece) -> bool:
+            return piece.scored.share >= _LEAST_SHARE and _key(piece) not in known
+
+        with self._asked(text, ScoringStrategy.BALANCED, "", None, plain=True) as asked:
+            if not self._deserves(asked):
+                return None
+            _, packed = self._answer(asked, budget, "markdown", wanted)
+        return _reminder(packed)
+
+    def _deserves(self, asked: Asked) -> bool:
+        from avm.recall.deserving import deserves
+
+        if not asked.query or not asked.found:
+            return False
+        index = self.store.index
+        text = max(item.text or 0.0 for item in asked.found)
+        cosines = [item.cosine for item in asked.found if item.cosine is not None]
+        telling = sum(index.idf(asked.query.words).values())
+        meaning = max(cosines, default=0.0) if asked.semantic == "on" else None
+        return deserves(text, telling, index.size(), meaning)
+
+
+def _reminder(packed: Packed) -> Reminder | None:
+    if not packed.pieces:
+        return None
+    return Reminder(packed.text, packed.tokens, tuple(map(_key, packed.pieces)))
+
+
+def _key(piece: Piece) -> int:
+    return crc32(f"{piece.path}\n{piece.text[:_KEY_CHARS]}".encode("utf-8", "surrogateescape"))
+
+
+def _ends_of(prompt: str) -> str:
+    if len(prompt) <= 2 * _MOST_CHARS:
+        return prompt
+    return f"{prompt[:_MOST_CHARS]} {prompt[-_MOST_CHARS:]}"
