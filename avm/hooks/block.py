@@ -35,7 +35,7 @@ def find(text: str, marks: Marks) -> tuple[int, int] | None:
 
 def put(text: str, body: str, marks: Marks) -> str:
     """Put the block in, at the end, or in the place of the one that is there. Raises TextError."""
-    line_end = "\r\n" if "\r\n" in text else "\n"
+    line_end = _line_end(text)
     block = f"{marks.begin}\n{body}{marks.end}".replace("\n", line_end)
     place = find(text, marks)
     if place is not None:
@@ -52,19 +52,17 @@ def take(text: str, marks: Marks) -> str:
     place = find(text, marks)
     if place is None:
         return text
-    return cut_lines(text, *place)
-
-
-def cut_lines(text: str, start: int, end: int) -> str:
-    """Take out whole lines, from the start of one to the end of one, and an empty one before."""
-    line_end = "\r\n" if "\r\n" in text else "\n"
-    before, after = text[:start], text[end:]
+    line_end = _line_end(text)
+    before, after = text[: place[0]], text[place[1] :]
     if before.endswith(line_end * 2):
         return before.removesuffix(line_end * 2) + after
     return before + after.removeprefix(line_end)
 
 
+def _line_end(text: str) -> str:
+    return "\r\n" if "\r\n" in text else "\n"
+
+
 def _lines(text: str, mark: str) -> list[int]:
-    found = re.finditer(rf"^[ \t]*({re.escape(mark)})[ \t]*\r?$", text.removeprefix(BOM), re.MULTILINE)
-    shift = len(text) - len(text.removeprefix(BOM))
-    return [match.start(1) + shift for match in found]
+    line = rf"^{BOM}?[ \t]*({re.escape(mark)})[ \t]*\r?$"
+    return [match.start(1) for match in re.finditer(line, text, re.MULTILINE)]

@@ -9,7 +9,7 @@ Codex        config.toml, `mcp_servers`, a project's only where it is trusted:
              AGENTS.md, CODEX_HOME: https://developers.openai.com/codex/guides/agents-md
 OpenCode     opencode.json(c), `mcp.servers` of version 2: https://opencode.ai/v2/docs/mcp-servers
              `mcp` of version 1, which version 2 reads too: https://opencode.ai/docs/migrate-v1
-             AGENTS.md: https://opencode.ai/docs/rules
+             AGENTS.md: https://opencode.ai/v1/docs/rules, https://opencode.ai/docs/instructions
 Cursor       mcp.json, `mcpServers`: https://cursor.com/docs/mcp
              AGENTS.md; a user's rules stand in its settings only: https://cursor.com/docs/rules
 

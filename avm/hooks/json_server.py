@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from avm.base.errors import ExistsError
 from avm.hooks import json_text
 from avm.hooks.json_text import Keys, Node
-from avm.hooks.part import SERVER, starts_server
+from avm.hooks.part import ANOTHERS, SERVER, starts_server
 
 #: What says how a server is started; the rest is the person's once it is there.
 _COMMAND = ("command", "args")
@@ -69,7 +69,7 @@ def _updated(text: str, node: Node, form: Form) -> str:
     there = node.value
     keys = (*form.keys, SERVER)
     if not _is_ours(there):
-        raise ExistsError(f"{json_text.dotted(keys)} is another server: rename it, then install again")
+        raise ExistsError(f"{json_text.dotted(keys)} {ANOTHERS}")
     for key in _COMMAND:
         wanted = form.server.get(key)
         if wanted is None or there.get(key) == wanted:

@@ -56,8 +56,9 @@ class Node:
 class Child:
     """A member or an item of a container.
 
-    `start` is where its key or value begins, `lead` where the token before that ends, `held` whether
-    that token is a comment to the end of its line; `comma` is where the comma after it stands.
+    `start` is where its key or value begins, `lead` where the token before that ends, `held`
+    whether that token is a comment to the end of its line; `comma` is where the comma after it
+    stands, None if there is none.
     """
 
     key: str | None
@@ -132,8 +133,8 @@ def replace(text: str, path: Keys, value: Any) -> str:
 def remove(text: str, path: Keys, original: str | None = None) -> str:
     """Take out the value at `path`, and the containers that are left empty.
 
-    Those that `original`, an earlier text, has empty are left as they stand there. Containers with a
-    comment stay.
+    Those that `original`, an earlier text, has empty are left as they stand there. Containers with
+    a comment stay.
     """
     was_root = parse(or_empty(original)) if original is not None else None
     text = _cut(text, path)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import PurePath
 from typing import Protocol
 
 #: The name of AVM's MCP server in every host.
 SERVER = "avm"
+#: Said of a server of that name that does not start AVM.
+ANOTHERS = "is another server: rename it, then install again"
 
 
 class Part(Protocol):
@@ -41,7 +44,7 @@ def starts_hook(words: Sequence[str], host: str) -> bool:
     """Whether a command line has `avm … hook HOST` in it."""
     for start in range(len(words)):
         rest = words[start + 1 :]
-        if _is_avm(words[start : start + 1]) and ("hook", host) in zip(rest, rest[1:], strict=False):
+        if _is_avm(words[start : start + 1]) and ("hook", host) in pairwise(rest):
             return True
     return False
 

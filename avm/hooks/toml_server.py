@@ -1,4 +1,4 @@
-"""AVM's MCP server in Codex's TOML file: a block between marks, each change read back to be sure."""
+"""AVM's MCP server in Codex's TOML file: a block between marks; each change is read back."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from typing import Any
 from avm.base.errors import ExistsError
 from avm.hooks import block
 from avm.hooks.json_text import BOM, TextError
-from avm.hooks.part import SERVER, starts_server
+from avm.hooks.part import ANOTHERS, SERVER, starts_server
 
 _SERVERS = "mcp_servers"
-_HEADER = re.compile(
-    rf"""\[\s*(["']?){_SERVERS}\1\s*\.\s*(["']?){SERVER}\2\s*(?:\.[^\]]*)?\]"""
-)
+_HEADER = re.compile(rf"""\[\s*(["']?){_SERVERS}\1\s*\.\s*(["']?){SERVER}\2\s*(?:\.[^\]]*)?\]""")
 _BY_HAND = f"[{_SERVERS}.{SERVER}] cannot be changed with certainty: do it by hand"
 
 
@@ -34,8 +32,7 @@ class TomlServer:
         if there is None:
             return self._checked(block.put(text, self._body(), block.TOML), data)
         if not _is_ours(there):
-            name = f"{_SERVERS}.{SERVER}"
-            raise ExistsError(f"{name} is another server: rename it, then install again")
+            raise ExistsError(f"{_SERVERS}.{SERVER} {ANOTHERS}")
         if {key: there.get(key) for key in self._server} == self._server:
             return text
         return self._checked(self._updated(text), data)
@@ -101,7 +98,7 @@ def _same(text: str, data: dict[str, Any]) -> bool:
     return {_SERVERS: {}, **read} == {_SERVERS: {}, **data}
 
 
-def _server(data: dict[str, Any]) -> object:
+def _server(data: dict[str, Any]) -> Any:
     servers = data.get(_SERVERS, {})
     if not isinstance(servers, dict):
         raise TextError(f"{_SERVERS} is not a table", 1)
@@ -144,6 +141,6 @@ def _line_of_table(text: str) -> int:
     return next(found, 1)
 
 
-def _shown(value: str | list[str]) -> str:
+def _shown(value: object) -> str:
     # A JSON string is a TOML string, an array of them in one line an array.
     return json.dumps(value, ensure_ascii=False)
