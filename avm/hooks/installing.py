@@ -223,7 +223,7 @@ def _missing(target: Path) -> tuple[Path, ...]:
 def _read(target: Path) -> bytes | None:
     try:
         return target.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return None
     except OSError as err:
         raise ConfigError(f"{target}: {err.strerror}") from None

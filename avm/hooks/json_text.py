@@ -92,13 +92,13 @@ def insert(text: str, path: Keys, value: Any) -> str:
     """
     root = node = parse(text)
     for depth, step in enumerate(path):
-        if not node.is_object:
-            raise _not(text, node, path[:depth], "an object")
         child = _child(node, step)
         if child is None:
+            if not node.is_object or not isinstance(step, str):
+                raise _not(text, node, path[:depth], "an object")
             for key in reversed(path[depth + 1 :]):
                 value = {key: value}
-            return _add(text, root, node, str(step), value)
+            return _add(text, root, node, step, value)
         node = child.node
     raise TextError(f"{dotted(path)} is there already", _line(text, node.start))
 
