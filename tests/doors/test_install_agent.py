@@ -625,6 +625,16 @@ def test_a_broken_record_is_none(project: Path) -> None:
     assert not (project / ".mcp.json").exists()
 
 
+def test_the_page_names_every_file() -> None:
+    page = (ROOT / "docs/coding-agents.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \| (.*) \| (.*) \|$", page, re.MULTILINE)
+    assert [host for host, _, _ in rows] == list(HOSTS)
+    for host, *cells in rows:
+        for scope, cell in zip(SCOPES, cells, strict=True):
+            top = "~/" if scope == "--user" else ""
+            assert re.findall(r"`([^`]*[./][^`]*)`", cell) == [top + n for n in FILES[host, scope]]
+
+
 # The plugin
 
 PLUGIN = ROOT / "hooks" / "claude-code"
