@@ -66,7 +66,6 @@ class Host(NamedTuple):
     `missing` is what the user's files leave out, "" if nothing.
     """
 
-    title: str
     files: Callable[[Launch, Path | None], list[File]]
     missing: str = ""
 
@@ -123,11 +122,10 @@ def _cursor(launch: Launch, project: Path | None) -> list[File]:
 
 
 HOSTS = {
-    "claude-code": Host("Claude Code", _claude_code),
-    "codex": Host("Codex", _codex),
-    "opencode": Host("OpenCode", _opencode),
+    "claude-code": Host(_claude_code),
+    "codex": Host(_codex),
+    "opencode": Host(_opencode),
     "cursor": Host(
-        "Cursor",
         _cursor,
         "Cursor has no file of rules for a user: to tell it when to remember, write that into its"
         " settings (Rules), or install with --project",

@@ -23,11 +23,6 @@ class JsonHooks:
         self._commands = commands
         self._seconds = seconds
 
-    def value(self) -> dict[str, Any]:
-        """What is put into a file that has nothing."""
-        groups = {event: [self._group(command)] for event, command in self._commands.items()}
-        return {_HOOKS: groups}
-
     def put(self, text: str) -> str:
         text = json_text.or_empty(text)
         for event, command in self._commands.items():

@@ -14,7 +14,9 @@ from avm.hooks.json_text import BOM, TextError
 from avm.hooks.part import ANOTHERS, SERVER, starts_server
 
 _SERVERS = "mcp_servers"
-_HEADER = re.compile(rf"""\[\s*(["']?){_SERVERS}\1\s*\.\s*(["']?){SERVER}\2\s*(?:\.[^\]]*)?\]""")
+_HEADER = re.compile(
+    rf"""\[\s*(["']?){_SERVERS}\1\s*\.\s*(["']?){SERVER}\2\s*(?P<sub>\.[^\]]*)?\]"""
+)
 _BY_HAND = f"[{_SERVERS}.{SERVER}] cannot be changed with certainty: do it by hand"
 
 
@@ -64,7 +66,8 @@ class TomlServer:
         lines = text.splitlines(keepends=True)
         for number, line in enumerate(lines):
             if line.lstrip().startswith("["):
-                inside = _HEADER.match(line.strip()) is not None
+                header = _HEADER.match(line.strip())
+                inside = header is not None and header["sub"] is None
             key = line.partition("=")[0].strip()
             if inside and key in self._server:
                 end = line[len(line.rstrip("\r\n")) :]

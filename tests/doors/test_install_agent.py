@@ -447,6 +447,18 @@ def test_a_server_that_codex_added_itself_is_ours_too(project: Path) -> None:
     assert load(path) == {"tui": {"x": 1}}
 
 
+def test_tables_of_our_server_s_own_go_with_it(project: Path) -> None:
+    path = project / ".codex/config.toml"
+    install("codex", "--project")
+    env = '\n[mcp_servers.avm.env]\ncommand = "mine"\n# mine\n'
+    path.write_text(path.read_text() + env)
+    install("codex", "--project", "--agent", "bob")
+    server = load(path)["mcp_servers"]["avm"]
+    assert server["args"][-1] == "bob" and server["env"] == {"command": "mine"}
+    install("codex", "--project", "--uninstall")
+    assert path.read_text().strip() == "# mine"
+
+
 def test_what_a_person_set_on_our_own_is_kept(project: Path) -> None:
     install("claude-code", "--project")
     servers, settings = project / ".mcp.json", project / ".claude/settings.json"
@@ -642,7 +654,7 @@ LAUNCH = Launch("avm", "claude-code")
 
 
 def test_the_plugin_says_what_an_installation_does() -> None:
-    assert json.loads((PLUGIN / "hooks/hooks.json").read_text()) == hosts.hooks(LAUNCH).value()
+    assert (PLUGIN / "hooks/hooks.json").read_text() == hosts.hooks(LAUNCH).put("")
     assert (PLUGIN / ".mcp.json").read_text() == hosts.server(LAUNCH).put("")
 
 
