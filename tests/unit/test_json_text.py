@@ -11,9 +11,12 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from avm.hooks import json_text
+from avm.hooks.json_hooks import JsonHooks
+from avm.hooks.json_server import Form, JsonServer
 from avm.hooks.json_text import Keys, TextError
+from avm.hooks.part import Part
 
-KEYS = ("a", "b", 'q"uote', "ключ", "mcpServers", "")
+KEYS = ("a", "b", 'q"uote', "ключ", "", "mcpServers", "hooks", "Stop")
 SCALARS = st.sampled_from(
     [None, True, 0, -1.5e3, "", "x", "a // b /* c */", "\u2028", 'say "hi"\n']
 )
@@ -155,6 +158,27 @@ def test_a_value_is_replaced_where_it_stands(
     get(value, keys[:-1])[keys[-1]] = OURS
     assert json_text.parse(replaced).value == value
     assert replaced.startswith(text[: node.start]) and replaced.endswith(text[node.end :])
+
+
+PARTS = [
+    JsonServer(Form(("mcpServers",), OURS)),
+    JsonServer(Form(("a", "b"), OURS), Form(("a",), {**OURS, "enabled": True})),
+    JsonHooks(
+        "claude-code", {"Stop": "avm hook claude-code Stop", "a": "avm hook claude-code a"}, 9
+    ),
+]
+
+
+@given(texts(), st.sampled_from(PARTS))
+def test_a_part_comes_and_goes(made: tuple[str, dict[str, Any]], part: Part) -> None:
+    text, _ = made
+    try:
+        put = part.put(text)
+    except TextError:
+        return
+    assert part.is_in(put) and not part.is_in(text)
+    assert part.put(put) == put
+    assert part.take(put, text) == text
 
 
 LAYOUTS = [
