@@ -228,6 +228,13 @@ def model_home() -> Path:
     return Path(platformdirs.user_data_dir("avm")) / "models"
 
 
+def install_records() -> Path:
+    """Where AVM notes what it changed in the configuration of coding agents."""
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("avm")) / "install"
+
+
 def hub_endpoint() -> str:
     """The address of the Hugging Face hub, or of the mirror that its own variable names."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")

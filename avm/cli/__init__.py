@@ -45,6 +45,7 @@ VERBS = (
     "keeper",
     "mcp",
     "token",
+    "install-agent",
     "model",
     "doctor",
     "hook",
@@ -63,7 +64,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name.replace("-", "_")
         command: click.Command = import_module(f"avm.cli.{module}").command
         return command
 

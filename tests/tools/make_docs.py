@@ -38,7 +38,7 @@ _SAME_HASHES = {
     "TZ": "UTC",
 }
 SHARED_OPTIONS = ("vault", "agent", "json")
-_PART = re.compile(r"(<!-- begin ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PART = re.compile(r"(<!-- begin ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 #: A golden example: the marker, then a block of a command and what it prints.
 _EXAMPLE = re.compile(
     r"(<!-- golden -->\n(`{3,})console\n)\$ ([^\n]+)\n(.*?)^\2$", re.DOTALL | re.MULTILINE
@@ -90,7 +90,8 @@ def part(name: str, command: click.Command) -> str:
             usage.append(shown if parameter.required else f"[{shown}]")
         elif isinstance(parameter, click.Option) and is_own(parameter):
             value = (parameter.metavar or parameter.opts[-1].lstrip("-")).upper()
-            shown = ", ".join(parameter.opts) + ("" if parameter.is_flag else f" {value}")
+            shown = ", ".join([*parameter.opts, *parameter.secondary_opts])
+            shown += "" if parameter.is_flag else f" {value}"
             options.append(f"| `{shown}` | {parameter.help} |\n")
             usage[1:1] = ["[OPTIONS]"] if len(options) == 1 else []
     table = "\n| option | meaning |\n|---|---|\n" + "".join(options) if options else ""
