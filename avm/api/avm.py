@@ -85,7 +85,7 @@ def open_store(
     if root is None:
         root = vault_around(Path())
         if root is None:
-            root, create = configuration.default_vault(), True
+            root, create = configuration.default_vault(), waiting is not Waiting.HOOK
     elif path is None:
         create = False
     root = Path(os.path.abspath(root))

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from binascii import crc32
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,7 @@ def abilities(config: Config) -> tuple[str, ...]:
     """What a keeper of this program and this configuration can do."""
     from avm.embed.model_folder import semantic_installed
 
-    base = ("barrier", "flush", "held", "status", "stop")
+    base = ("barrier", "flush", "held", "remind", "status", "stop")
     return (*base, EMBED) if config["semantic"] != "off" and semantic_installed() else base
 
 
@@ -198,8 +198,10 @@ def description(told: Mapping[str, Any] | None, *, in_full: bool) -> str:
     return line
 
 
-def start_program(vault: Vault) -> Popen[bytes] | None:
-    """Run `avm keeper` in the background; None if it cannot be run."""
+def start_program(
+    vault: Vault, words: Sequence[str] = ("keeper", "--quiet")
+) -> Popen[bytes] | None:
+    """Run `avm keeper`, or another verb, in the background; None if it cannot be run."""
     import subprocess
 
     _started[:] = [program for program in _started if program.poll() is None]
@@ -211,7 +213,7 @@ def start_program(vault: Vault) -> Popen[bytes] | None:
         vault.state_dir.mkdir(parents=True, exist_ok=True)
         with (vault.state_dir / "keeper.log").open("ab") as log:
             program = subprocess.Popen(
-                [*command, "--vault", root, "keeper", "--quiet"],
+                [*command, "--vault", root, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 #: Of a long prompt, its beginning and its end; a log or a file is often in the middle.
 _MOST_CHARS = 2_000
-#: What is less relevant than this, of the best, is not told along with it.
-_LEAST_SHARE = 0.5
+#: How long a keeper may take to tell; it takes some 20 ms.
+_KEEPER_SECONDS = 0.3
+#: A piece with less of the best one's score is not told along with it.
+_LEAST_SHARE = 0.7
 #: A piece is known by how it begins: the first of an answer may be cut.
 _KEY_CHARS = 20
 
@@ -36,6 +38,37 @@ class Reminder:
 
 class Reminding(Reading):
     """What a viewer may be told without asking."""
+
+    def remind(
+        self, prompt: str | None, max_tokens: int, known: Collection[int] = ()
+    ) -> Reminder | None:
+        """`reminder`, or without a prompt `brief`; by the keeper where one runs, which has at hand
+        what this process would have to load. Raises UsageError."""
+        rules = self.viewer.rules
+        told = self.store.keeper.ask(
+            "remind",
+            timeout=_KEEPER_SECONDS,
+            agent=self.viewer.agent,
+            read=rules.read,
+            write=rules.write,
+            deny=rules.deny,
+            prompt=None if prompt is None else _ends_of(prompt),
+            max_tokens=max_tokens,
+            known=list(known),
+        )
+        if told is None or "error" in told:
+            return self.reminded(prompt, max_tokens, known)
+        if "text" not in told:
+            return None
+        return Reminder(str(told["text"]), int(told["tokens"]), tuple(map(int, told["keys"])))
+
+    def reminded(
+        self, prompt: str | None, max_tokens: int, known: Collection[int] = ()
+    ) -> Reminder | None:
+        """The same, by this process."""
+        if prompt is None:
+            return self.brief(max_tokens, known)
+        return self.reminder(prompt, max_tokens, known)
 
     @again_if_damaged
     def brief(self, max_tokens: int, known: Collection[int] = ()) -> Reminder | None:
@@ -58,9 +91,13 @@ class Reminding(Reading):
         UsageError.
         """
         budget, text = self._budget(max_tokens), _ends_of(prompt)
+        best: list[float] = []
 
         def wanted(piece: Piece) -> bool:
-            return piece.scored.share >= _LEAST_SHARE and _key(piece) not in known
+            if piece.memory.pinned:  # every answer has it; the session began with it
+                return False
+            best.append(-piece.score_below_zero)  # the first counts, known or not
+            return best[-1] >= _LEAST_SHARE * best[0] and _key(piece) not in known
 
         with self._asked(text, ScoringStrategy.BALANCED, "", None, plain=True) as asked:
             if not self._deserves(asked):
@@ -94,4 +131,6 @@ def _key(piece: Piece) -> int:
 def _ends_of(prompt: str) -> str:
     if len(prompt) <= 2 * _MOST_CHARS:
         return prompt
-    return f"{prompt[:_MOST_CHARS]} {prompt[-_MOST_CHARS:]}"
+    beginning, end = prompt[:_MOST_CHARS], prompt[-_MOST_CHARS:]
+    # Half a word would be one that no memory has.
+    return f"{beginning.rsplit(None, 1)[0]} {end.split(None, 1)[-1]}"

@@ -49,10 +49,13 @@ _DOORS = {
     Waiting.COMMAND: "cli",
     Waiting.LIBRARY: "python",
     Waiting.MOUNT: "mount",
+    Waiting.HOOK: "hook",
     Waiting.KEEPER: "keeper",
 }
 #: How long a write waits for a git command of the person's that rewrites files.
 _GIT_SECONDS = 0.5
+#: Of a hook's time, what it waits for a fresh index.
+_HOOK_SHARE = 0.5
 #: How long the keeper may take to commit what waits.
 _FLUSH_SECONDS = 30.0
 #: How long the keeper may take to say which files are open.
@@ -80,7 +83,7 @@ class Store:
         self._attachment: Attachment | None = None
         self._mounted: Lock | None = None
         self._wrote = False
-        self._wants_keeper = waiting is Waiting.MOUNT or (
+        self._wants_keeper = waiting in (Waiting.MOUNT, Waiting.HOOK) or (
             waiting is Waiting.LIBRARY and (config["semantic"] != "off" or config.syncs)
         )
         #: What is open for writing in this process's mount.
@@ -191,7 +194,20 @@ class Store:
                 return
             if self._wants_keeper:
                 self.keeper.start()
-        self.index.refresh()
+        if self._waiting is Waiting.HOOK:
+            self._refresh_in(_HOOK_SHARE * self.config["hooks.wait"])
+        else:
+            self.index.refresh()
+
+    def _refresh_in(self, seconds: float) -> None:
+        """Bring the index up to date if that takes no longer; else it goes on meanwhile."""
+        refreshing = threading.Thread(target=self._refresh_quietly, daemon=True)
+        refreshing.start()
+        refreshing.join(seconds)
+
+    def _refresh_quietly(self) -> None:
+        with contextlib.suppress(AVMError):  # whoever asks the index finds out
+            self.index.refresh()
 
     def attach(self, held: Callable[[], Collection[str]]) -> None:
         """For a mount: leave the work to a keeper, which asks `held` for the paths that are open
@@ -213,6 +229,20 @@ class Store:
         self._wrote = True
         if self._attachment is None:
             self._commit_here()
+
+    def commit_soon(self, agent: str | None) -> None:
+        """Have what waits committed by another process, and do not wait for that: by the keeper; by
+        a program of its own what `agent` wrote, where no keeper may be started."""
+        if not self._authors.read()[0]:
+            return
+        connection = self.keeper.connect()
+        if connection is not None:
+            connection.tell({"op": "flush"})
+            connection.close()
+        elif not self.keeper.start() and agent is not None:
+            from avm.api.keeper import start_program
+
+            start_program(self.vault, ("commit", "--agent", agent))
 
     def _commit_here(self, held: Callable[[], Collection[str]] = tuple) -> None:
         """Start the committing thread, once. It does nothing while a keeper has the role."""

@@ -15,5 +15,8 @@ class Waiting(enum.Enum):
     LIBRARY = "library"
     #: A mount: starts the model as well, and never waits: the kernel holds a folder meanwhile.
     MOUNT = "mount"
+    #: A hook of a coding agent: it has no time. It starts a keeper for the next one, and answers by
+    #: the index as it is where that cannot be brought up to date at once.
+    HOOK = "hook"
     #: The vault's keeper: what others ask it for, it does itself.
     KEEPER = "keeper"

@@ -87,6 +87,10 @@ def _tokens(value: Any) -> int:
     return number
 
 
+def _tokens_or_none(value: Any) -> int:
+    return 0 if str(value) == "0" else _tokens(value)
+
+
 class Key(NamedTuple):
     """One setting: its dotted name, the variable that sets it, how it is read, what it does."""
 
@@ -151,6 +155,12 @@ KEYS: Final = (
     Key("sync.every", None, _duration,
         "how often the keeper syncs by itself; default: never"),
     Key("sync.on_commit", False, _switch, "whether the keeper syncs after each commit"),
+    Key("hooks.brief", 1000, _tokens_or_none,
+        "tokens that a coding agent is told when a session begins; 0: nothing"),
+    Key("hooks.reminder", 500, _tokens_or_none,
+        "tokens that it is told with a prompt that brings something to mind; 0: nothing"),
+    Key("hooks.wait", 0.3, _number(600),
+        "seconds that a hook of a coding agent may take; what is not known by then is not told"),
     Key("audit", True, _switch,
         "whether what agents write, and what they are denied, is logged (docs/access.md)"),
     Key("commit.sign", False, _switch, "sign commits, as git's own configuration says how"),
@@ -280,6 +290,11 @@ def _own_temp_folder() -> Path:
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise ConfigError(f"{own} belongs to somebody else: set XDG_RUNTIME_DIR")
     return own
+
+
+def default(name: str) -> Any:
+    """A setting where nobody sets it."""
+    return _BY_NAME[name].default
 
 
 def default_vault() -> Path:

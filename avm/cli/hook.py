@@ -36,12 +36,18 @@ def command(door: Door, host: str, event: str, args: tuple[str, ...], base: bool
 
     git post-merge, post-checkout, post-commit, post-rewrite: tell the keeper, if one runs.
 
+    claude-code EVENT: tell Claude Code what matters; it runs this itself (docs/coding-agents.md).
+
     git merge ANCESTOR OURS THEIRS MARKER_SIZE NAME: merge the file NAME into OURS, and print
     "merged"; the merge driver that avm init sets up calls it.
     """
+    if host == "claude-code":
+        from avm.hooks import claude_code
+
+        claude_code.run(event, door.vault, door.agent)
     run = _HOOKS.get((host, event))
     if run is None:
-        known = ", ".join(map(" ".join, _HOOKS))
+        known = ", ".join(["claude-code EVENT", *map(" ".join, _HOOKS)])
         raise UsageError(f"hook {host!r} {event!r}: there is {known}")
     run(args, base)
 

@@ -50,7 +50,7 @@ class Launch(NamedTuple):
     def words(self, *verb: str) -> list[str]:
         """The command line of a verb."""
         vault = ["--vault", str(self.vault)] if self.vault else []
-        return [self.program, *vault, *verb, "--agent", self.agent]
+        return [self.program, *verb, "--agent", self.agent, *vault]
 
 
 class File(NamedTuple):

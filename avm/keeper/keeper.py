@@ -20,6 +20,7 @@ from avm.base.errors import AVMError
 from avm.base.keeper_client import Hello
 from avm.keeper.election import lock_path, take_role
 from avm.keeper.meaning import Meaning, is_patient
+from avm.keeper.reminding import Reminding
 from avm.keeper.sequencer import Sequencer
 from avm.keeper.server import Reply, Server
 from avm.keeper.syncing import AutoSync
@@ -47,6 +48,7 @@ class Keeper:
         self._committer = BackgroundCommitter(
             store.vault, store.config, store.committer, self._server.held
         )
+        self._reminding = Reminding(store)
         self._sync = AutoSync(store, self._server.held, self._sequencer.wake)
         store.open_here = self._server.held
         self._began = time.time()
@@ -58,6 +60,8 @@ class Keeper:
         self._server.slow("nearest", self._meaning.answer, is_patient)
         self._server.slow("embed", self._embed, is_patient)
         self._server.slow("flush", self._flush)
+        # With those that wait for the model: it asks this very keeper, who must not wait for it.
+        self._server.slow("remind", self._reminding.answer, lambda _: True)
         self._server.slow("held", lambda _: {"held": sorted(self._server.held())})
         self._server.slow("status", self._status)
 
@@ -78,6 +82,7 @@ class Keeper:
         self._sync.halt()  # the network takes a moment to let go
         self._meaning.stop()  # first: whoever waits for the model has its answer
         self._server.close()
+        self._reminding.close()
         self._sync.stop()
         self._sequencer.stop()
         self._watcher.close()

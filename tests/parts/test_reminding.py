@@ -66,9 +66,9 @@ def test_a_cut_piece_is_known_by_its_beginning(view: AgentMemory) -> None:
 
 
 def test_a_brief_holds_what_matters(view: AgentMemory) -> None:
-    told = view.brief(60)
-    assert told is not None and SHORT in told.text and told.tokens <= 60
-    more = view.brief(60, told.keys)
+    told = view.brief(70)
+    assert told is not None and SHORT in told.text and told.tokens <= 70
+    more = view.brief(70, told.keys)
     assert more is not None and SHORT not in more.text
 
 
