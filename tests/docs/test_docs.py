@@ -269,6 +269,20 @@ def test_every_filter_is_documented() -> None:
 # README and links
 
 
+def test_the_readme_s_first_thing_runs_as_printed(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    script = blocks(text.split("<!-- readme-first -->\n")[1], "sh")[0]
+    (tmp_path / "CLAUDE.md").write_text("# Project\n\n## Deploying\n\nmake deploy, after noon.\n")
+    env = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", "-e", "-u", "-o", "pipefail"],
+        input=script, cwd=tmp_path, capture_output=True, text=True, check=False, env=env,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "before: " in done.stdout and "make deploy, after noon." in done.stdout
+    assert "memory/private/claude-code/claude/" in done.stdout  # git log
+
+
 @needs_fuse
 def test_the_readme_s_five_things_run_as_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
