@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import needs_fuse
+from conftest import needs_fuse, run_avm
 
 from mount.conftest import Mount, Mounting, failing
 
@@ -39,10 +39,10 @@ print(json.dumps(done))
 """
 
 
-def as_other(folder: Path, *lines: str, umask: int = 0o022) -> list[object]:
+def as_other(folder: Path, *lines: str, umask: int = 0o022, gid: int = OTHERS) -> list[object]:
     """What another user of the machine gets who runs these expressions in `folder`."""
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", ACTING, *map(str, (umask, OTHER, OTHERS))],
+        [sys.executable, "-I", "-S", "-c", ACTING, *map(str, (umask, OTHER, gid))],
         input=json.dumps(lines),
         cwd=folder,
         env={},
@@ -293,3 +293,42 @@ def test_several_mounts_of_several_vaults_at_once(mounting: Mounting, home: Path
     one["akashi"].unmount()
     assert "by_owner" in one["hermes"].search("owner")
     other.wait_committed("shared/elsewhere.md", "akashi")
+
+
+@needs_root
+def test_a_mount_for_another_user_is_a_wall(mounting: Mounting, open_home: Path) -> None:
+    """As docs/access.md says: the vault in the owner's folder, the mount in the group's."""
+    shut, point = open_home / "pat", open_home / "srv/akashi"
+    vault = shut / "avm"
+    assert run_avm("init", str(vault)).returncode == 0
+    args = ("--vault", str(vault), "remember", "--agent")
+    for agent in ("akashi", "hermes"):
+        assert run_avm(*args, agent, f"of {agent}", "--title", "note").returncode == 0
+    for folder in (vault / "memory/private/akashi", vault / "memory/shared"):
+        folder.mkdir(exist_ok=True)
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, -1, OTHERS)
+            path.chmod(0o2775 if path.is_dir() else 0o664)
+    point.mkdir(parents=True)
+    os.chown(point, -1, OTHERS)
+    point.chmod(0o750)
+    shut.chmod(0o700)
+    mount = mounting("srv/akashi/M", agent="akashi", vault=vault, options="--allow-other")
+    tried = as_other(
+        mount.point,
+        "open('memory/private/akashi/note.md').read().endswith('of akashi\\n')",
+        "open('memory/private/akashi/note.md', 'a').write('more')",
+        "open('memory/shared/new.md', 'w').write('new')",
+        "os.listdir('memory/private')",
+        "open('memory/private/hermes/note.md')",
+        f"os.listdir({str(vault)!r})",
+        f"open({str(vault / 'memory/private/hermes/note.md')!r})",
+        f"open({str(vault / '.git/config')!r}, 'a')",
+        "open(':search?hermes').read()",
+    )
+    assert tried[:4] == [True, 4, 3, ["akashi"]]
+    assert tried[4:8] == ["ENOENT", "EACCES", "EACCES", "EACCES"]
+    assert "note" not in tried[8]
+    stranger = as_other(open_home, f"os.listdir({str(mount.point)!r})", gid=OTHER)
+    assert stranger == ["EACCES"]
+    mount.wait_committed("shared/new.md", "akashi")
