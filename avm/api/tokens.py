@@ -52,6 +52,7 @@ class Tokens:
             if len(gone) != 1:
                 raise NotFoundError(f"no token {id!r}: avm token list")
             self._journal.rewrite(one for one in records if one not in gone)
+            self._journal.file.chmod(0o600)
         return Token(str(gone[0]["sum"])[:_SHOWN], str(gone[0]["agent"]), float(gone[0]["made"]))
 
     def agent_of(self, token: str) -> str | None:

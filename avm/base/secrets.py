@@ -258,6 +258,9 @@ _RULES = (
     _token("digitalocean-token", rb"do[opr]_v1_[0-9a-f]{64}", b"dop_v1_", b"doo_v1_", b"dor_v1_"),
     _token("databricks-token", rb"dapi[0-9a-f]{32}(?:-\d)?", b"dapi"),
     _token("vault-token", rb"hv[sb]\.[\w-]{24,300}+", b"hvs.", b"hvb."),
+    # AVM's own (avm.api.tokens): 43 characters by chance after the agent's name
+    _token("avm-token", rb"avm_[a-z0-9][a-z0-9_-]{0,62}?_(?=[\w-]{0,42}[A-Z])(?=[\w-]{0,42}\d)"
+           rb"[\w-]{43}", b"avm_"),
     # Code and packages
     _token("github-token", rb"(?:gh[pousr]_[A-Za-z0-9]{36,255}+|github_pat_\w{50,255}+)",
            b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_"),

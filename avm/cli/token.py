@@ -32,8 +32,10 @@ def create(door: Door) -> None:
 @shared
 @click.pass_obj
 def list_(door: Door) -> None:
-    """List the tokens that hold: id, agent, when it was made."""
-    found = Tokens(door.avm().store.vault).list()
+    """List the tokens that hold, with --agent that agent's: id, agent, when it was made."""
+    store = door.avm().store
+    agent = store.config["agent"]
+    found = [t for t in Tokens(store.vault).list() if agent in (None, t.agent)]
     lines = [f"{t.id}  {t.agent}  {format_instant(instant_of(t.made))}\n" for t in found]
     door.result([t._asdict() for t in found], "".join(lines) or "no tokens\n")
 

@@ -368,6 +368,7 @@ def test_tokens_are_made_listed_and_revoked(vault: Path) -> None:
     listed = json.loads(run_avm("token", "list", "--json").stdout)
     assert listed[0]["id"] == total[:8]
     assert [one["agent"] for one in listed] == ["akashi", "bob"]
+    assert run_avm("token", "list", "--agent", "nobody").stdout == "no tokens\n"
     shown = run_avm("token", "list").stdout
     assert total[:8] in shown and token not in shown and other not in shown
     done = run_avm("token", "revoke", total[:8])

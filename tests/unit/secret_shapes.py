@@ -56,6 +56,8 @@ SHAPES: dict[str, Callable[[Maker], str]] = {
                                      + m.draw(URL64, 31, 34),
     "digitalocean-token": lambda m: m.pick("dop", "doo") + "_v1_" + m.draw(HEX, 64),
     "databricks-token": lambda m: "da" + "pi" + m.draw(HEX, 32),
+    "avm-token": lambda m: "avm" + "_" + m.pick("akashi", "claude-code", "a_b") + "_"
+                           + m.draw(URL64, 43),
     "vault-token": lambda m: "hv" + "s." + m.draw(URL64, 24, 100),
     "github-token": lambda m: m.pick("ghp", "gho", "ghu", "ghs", "ghr") + "_" + m.draw(ALNUM, 36)
                               if m.random.random() < 0.7 else
