@@ -184,7 +184,17 @@ def is_left_out(root: Path, rel: str) -> bool:
 
 def tracked_in_spite(vault: Vault) -> list[str]:
     """Tracked files that match git's ignore rules, as rels: memories all the same."""
-    listed = git.run(vault.root, ("ls-files", "-z", "-c", "-i", "--exclude-standard"), check=False)
+    return _listed(vault, "-c")
+
+
+def untracked_and_ignored(vault: Vault) -> list[str]:
+    """Files below `memory/` that git ignores, as rels: none of them is a memory."""
+    return _listed(vault, "-o", "--", "memory")
+
+
+def _listed(vault: Vault, which: str, *paths: str) -> list[str]:
+    asked = ("ls-files", "-z", which, "-i", "--exclude-standard", *paths)
+    listed = git.run(vault.root, asked, check=False)
     return [name.decode("utf-8", "surrogateescape") for name in listed.stdout.split(b"\0") if name]
 
 

@@ -265,6 +265,16 @@ def large_file(avm: AVM) -> None:
         file.truncate(101 * 2**20)
 
 
+def hidden_by_a_pull(avm: AVM) -> None:
+    put(
+        avm,
+        ".git/info/exclude",
+        "drafts/\n" + (avm.store.vault.git_dir / "info/exclude").read_text(),
+    )
+    put(avm, "memory/private/akashi/drafts/new.md", "never found\n")
+    put(avm, "memory/private/akashi/drafts/picture.png", "no memory\n")
+
+
 CASES = [
     Case("repository", bare, "no work tree"),
     Case("format", foreign_format, "a split index", note=True),
@@ -279,6 +289,7 @@ CASES = [
     Case("times", bad_time, "expires 'soon'", "/memory/private/akashi/late.md"),
     Case("names", bad_name, "not UTF-8", "/memory/private/akashi/\ufffd.md"),
     Case("crowded-folder", crowd, "2,002 files", "/memory/private/akashi/flat"),
+    Case("ignored", hidden_by_a_pull, "git ignores 1 files", "/akashi/drafts", note=True),
     Case("index", index_lies, "akashi.md: the index holds other passages", fixable=True),
     Case("index", full_text_lies, "full text", fixable=True),
     Case("index", row_lost, "another content", fixable=True),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 from avm.api.checks.finding import Check, Finding
 from avm.api.view import View
 from avm.base import paths
 from avm.index.text import Filter
+from avm.vault.ignore import untracked_and_ignored
 from avm.vault.layout import MOST_FILES
 
 #: How the problems of a memory's times begin (base/memory_file.py).
@@ -58,10 +60,27 @@ def _crowded(view: View) -> Iterator[Finding]:
             )
 
 
+def _ignored(view: View) -> Iterator[Finding]:
+    ignored = [rel for rel in untracked_and_ignored(view.store.vault) if paths.is_memory(rel)]
+    for folder, count in sorted(Counter(map(paths.parent, ignored)).items()):
+        yield Finding(
+            paths.display(folder),
+            f"git ignores {count:,} files here that look like memories: AVM neither finds nor"
+            " commits them",
+            "git check-ignore -v FILE names the rule, which may have come with a pull",
+            note=True,
+        )
+
+
 CHECKS = (
     Check("front-matter", "Front matter that cannot be read.", _front_matter, for_agents=True),
     Check("times", "Times and durations that cannot be read.", _times, for_agents=True),
     Check("names", "Names of memories that are not UTF-8.", _names, for_agents=True),
+    Check(
+        "ignored",
+        "Files below `memory/` that git ignores and that look like memories (only told).",
+        _ignored,
+    ),
     Check(
         "crowded-folder",
         f"Folders of memories with more than {MOST_FILES:,} files.",
