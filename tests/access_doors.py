@@ -67,6 +67,9 @@ class Door:
 
     def __init__(self, agent: str) -> None:
         self.agent = agent
+        #: A memory in the agent's own folder, and a name there that is free.
+        self.own = f"/memory/private/{agent}/mine.md"
+        self.spare = f"/memory/private/{agent}/spare.md"
 
     @classmethod
     def offers(cls, operation: str) -> bool:
@@ -77,10 +80,6 @@ class Door:
         """Try an operation on the memory `path`, or on the folder that it is in."""
         answer: Outcome = getattr(self, _method(operation))(path, words)
         return answer
-
-    def spare(self) -> str:
-        """A new name in the agent's own folder."""
-        return f"/memory/private/{self.agent}/spare.md"
 
 
 def _method(operation: str) -> str:
@@ -426,19 +425,15 @@ class MountDoor(Door):
         return self._tried(lambda: Path(self.place(path)).write_text(NEW) and None)
 
     def _rename_into(self, path: str, _: str) -> Outcome:
-        spare = Path(self.place(self.spare()))
-        spare.write_text(NEW)
-        try:
-            return self._tried(lambda: spare.rename(self.place(path)) and None)
-        finally:
-            spare.unlink(missing_ok=True)
+        own = Path(self.place(self.own))
+        return self._tried(lambda: own.rename(self.place(path)) and None)
 
     def _link_to(self, path: str, _: str) -> Outcome:
-        spare = self.place(self.spare())
+        spare = self.place(self.spare)
         return self._tried(lambda: os.link(self.place(path), spare, follow_symlinks=False))
 
     def _symlink_to(self, path: str, _: str) -> Outcome:
-        spare = Path(self.place(self.spare()))
+        spare = Path(self.place(self.spare))
         spare.symlink_to(f"../../..{path}")  # from the agent's own folder to the root
         try:
             return self._tried(spare.read_text)
@@ -537,11 +532,20 @@ class McpDoor(Door):
         return self._called("avm_forget", lambda said: None, path=path)
 
 
+#: What is said, by what came of it. The SDK itself lets no resource lead out of the root.
+_SAID = {
+    "no memory at": ABSENT,
+    "no folder at": ABSENT,
+    "Unknown resource": ABSENT,
+    "was not there": ABSENT,
+    "may not": REFUSED,
+    "component": CROOKED,
+}
+
+
 def _kind(said: str) -> str:
-    kinds = {
-        "no memory at": ABSENT, "no folder at": ABSENT, "may not": REFUSED, "component": CROOKED,
-    }  # fmt: skip
-    return next(kind for text, kind in kinds.items() if text in said)
+    (kind,) = {kind for text, kind in _SAID.items() if text in said}
+    return kind
 
 
 def _changes(said: Any) -> list[str]:

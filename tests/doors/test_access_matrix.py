@@ -85,7 +85,7 @@ PLACES = (
     Place("shared", "/memory/shared/open.md", WRITE),
     Place("given to read", "/given/plan.md", READ),
     Place("given to write", "/desk/desk_plan.md", WRITE),
-    Place("own of a read-only agent", "/memory/private/chie/chie_note.md", READ, agent="chie"),
+    Place("own of a read-only agent", "/memory/private/chie/mine.md", READ, agent="chie"),
     Place("shared of a read-only agent", "/memory/shared/open.md", READ, agent="chie"),
     Place("hard link", "/memory/private/akashi/hard.md", WRITE),
     Place("other's", "/memory/private/hermes/walrus_note.md"),
@@ -190,20 +190,23 @@ class World(NamedTuple):
     before: dict[str, str]
     python: dict[str, PythonDoor]
 
-    def restore(self) -> None:
+    def changed(self) -> set[str]:
+        """The vault paths at which something else is now."""
+        names = {name for name, _ in self.before.items() ^ snapshot(self.root).items()}
+        return {name.removeprefix(str(self.root)) for name in names}
+
+    def restore(self, changed: set[str]) -> None:
         """Put everything back as it was, as the owner does."""
-        now = snapshot(self.root)
-        for name in now.keys() - self.before.keys():
-            Path(name).unlink()
-        for name, text in self.before.items():
-            if now.get(name) != text:
-                Path(name).unlink(missing_ok=True)
-                if text.startswith("-> "):
-                    Path(name).symlink_to(text[3:])
-                else:
-                    Path(name).write_text(text)
-        _hard_link(self.root)
-        assert snapshot(self.root) == self.before
+        for place in (Path(f"{self.root}{name}") for name in changed):
+            place.unlink(missing_ok=True)
+            text = self.before.get(str(place), "")
+            if text.startswith("-> "):
+                place.symlink_to(text[3:])
+            elif text:
+                place.write_text(text)
+        if changed:
+            _hard_link(self.root)
+            assert not self.changed()
 
 
 def _hard_link(root: Path) -> None:
@@ -234,7 +237,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Iterator[Worl
     root = lay_vault(tmp_path_factory.mktemp("world"), MORE_RULES)
     write(root / "desk/desk_plan.md", "common words on the desk [[open]] #common\n")
     write(root / "memory/private/akashi/mine.md", MINE)
-    write(root / "memory/private/chie/chie_note.md", "common words of chie\n")
+    write(root / "memory/private/chie/mine.md", "common words of chie\n")
     write(root / "memory/private/hermes/walrus_hard.md", "common words by a hard link [[open]]\n")
     _hard_link(root)
     (root / "memory/private/akashi/peer").symlink_to("../hermes")
@@ -371,16 +374,13 @@ def test_cell(
     door = doors(place.agent)
     path = f"{place.folder}/new.md" if operation in ADDITIONS else place.path
     done = door.do(operation, path, place.asked)
+    changed = world.changed()
     try:
         assert done.kind in expected(operation, place), done.told
         check(place.agent, done.told, *_names(operation, path), place.asked)
-        changed = {
-            name.removeprefix(f"{world.root}")
-            for name, text in (world.before.items() ^ snapshot(world.root).items())
-        }
         assert changed == _may_change(done, door, operation, path, place)
     finally:
-        world.restore()
+        world.restore(changed)
     if place.rights == NONE:
         _assert_looks_like_none(door, operation, place, path, done)
     elif operation in (*FILE_QUESTIONS, *FOLDER_QUESTIONS, *WIDE_QUESTIONS):
@@ -396,7 +396,9 @@ def _may_change(done: Outcome, door: Door, operation: str, path: str, place: Pla
     if done.kind != ALLOWED or operation not in (*CHANGES, *ADDITIONS, "link to"):
         return set()
     if operation == "link to":
-        return {door.spare()}
+        return {door.spare}
+    if operation == "rename into":
+        return {path, door.own}
     if operation == "write" and place.name == "hard link" and isinstance(door, MountDoor):
         return {path, "/memory/private/hermes/walrus_hard.md"}  # it is one file with two names
     return {path}
