@@ -11,7 +11,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -165,13 +165,20 @@ KINDS: dict[str, type[Door]] = {
     "mcp on stdio": McpDoor,
     "mcp over HTTP": McpDoor,
 }
-CELLS = [
-    pytest.param(door, operation, place, id=f"{door}-{operation}-{place.name}")
-    for door, kind in KINDS.items()
-    for operation in OPERATIONS
-    for place in PLACES
-    if operation not in NOT_OFFERED[kind.name] and asked_at(operation, place, door)
-]
+
+
+def cells(door: str) -> pytest.MarkDecorator:
+    """The cells of one door."""
+    offered = [
+        operation for operation in OPERATIONS if operation not in NOT_OFFERED[KINDS[door].name]
+    ]
+    found = [
+        pytest.param(operation, place, id=f"{operation}-{place.name}")
+        for operation in offered
+        for place in PLACES
+        if asked_at(operation, place, door)
+    ]
+    return pytest.mark.parametrize(("operation", "place"), found)
 
 
 @pytest.mark.parametrize("kind", dict.fromkeys(KINDS.values()), ids=lambda kind: kind.name)
@@ -181,6 +188,10 @@ def test_a_door_offers_all_operations_but_those_named(kind: type[Door]) -> None:
 
 
 # The world, and the doors to it
+
+AGENTS = ("akashi", "chie")
+#: A door, for each agent.
+Doors = Mapping[str, Door]
 
 
 class World(NamedTuple):
@@ -216,6 +227,13 @@ def _hard_link(root: Path) -> None:
     os.link(root / "memory/private/hermes/walrus_hard.md", mine)
 
 
+@pytest.fixture(autouse=True)
+def settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for what runs in this process."""
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The home and the settings of the servers; nothing is committed while tests run."""
@@ -249,38 +267,26 @@ def world(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Iterator[Worl
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "-m", "More of walrus, wombat and badger")
     with AVM(root, semantic="off") as avm:
-        python = {name: PythonDoor(name, avm.agent_memory(name)) for name in ("akashi", "chie")}
+        python = {name: PythonDoor(name, avm.agent_memory(name)) for name in AGENTS}
         avm.store.commit_in_background()  # its thread is there before any test
         yield World(root, snapshot(root), python)
 
 
 @pytest.fixture(scope="module")
-def doors(
-    request: pytest.FixtureRequest, world: World, home: Path
-) -> Iterator[Callable[[str], Door]]:
-    """A door, for any agent."""
-    with contextlib.ExitStack() as open_doors:
-        opened = {"akashi": None, "chie": None}
-        make = OPENING[request.param]
-        made = open_doors.enter_context(make(world, home, tuple(opened)))
-        yield made.__getitem__
-
-
-@contextlib.contextmanager
-def _python(world: World, home: Path, agents: tuple[str, ...]) -> Iterator[dict[str, Door]]:
+def python(world: World, home: Path) -> Iterator[Doors]:
     yield dict(world.python)
 
 
-@contextlib.contextmanager
-def _command_line(world: World, home: Path, agents: tuple[str, ...]) -> Iterator[dict[str, Door]]:
-    yield {agent: CommandLine(agent, world.root) for agent in agents}
+@pytest.fixture(scope="module")
+def command_line(world: World, home: Path) -> Iterator[Doors]:
+    yield {agent: CommandLine(agent, world.root) for agent in AGENTS}
 
 
-@contextlib.contextmanager
-def _mount(world: World, home: Path, agents: tuple[str, ...]) -> Iterator[dict[str, Door]]:
+@pytest.fixture(scope="module")
+def mount(world: World, home: Path) -> Iterator[Doors]:
     if reason := no_fuse_because():
         pytest.skip(reason)
-    points = {agent: home / f"mount of {agent}" for agent in agents}
+    points = {agent: home / f"mount of {agent}" for agent in AGENTS}
     try:
         for agent, point in points.items():
             made = run_avm(
@@ -290,11 +296,11 @@ def _mount(world: World, home: Path, agents: tuple[str, ...]) -> Iterator[dict[s
         yield {agent: MountDoor(agent, point) for agent, point in points.items()}
     finally:
         done = [run_avm("unmount", str(point)) for point in points.values() if point.is_mount()]
-    assert [(one.returncode, one.stderr) for one in done] == [(0, "")] * len(agents)
+    assert [(one.returncode, one.stderr) for one in done] == [(0, "")] * len(AGENTS)
 
 
-@contextlib.contextmanager
-def _stdio(world: World, home: Path, agents: tuple[str, ...]) -> Iterator[dict[str, Door]]:
+@pytest.fixture(scope="module")
+def stdio(world: World, home: Path) -> Iterator[Doors]:
     pytest.importorskip("mcp", reason="the extra mcp is not installed")
     from mcp import Client, StdioServerParameters
 
@@ -306,12 +312,12 @@ def _stdio(world: World, home: Path, agents: tuple[str, ...]) -> Iterator[dict[s
     with contextlib.ExitStack() as talks:
         yield {
             agent: McpDoor(agent, talks.enter_context(talking(partial(connect, agent))))
-            for agent in agents
+            for agent in AGENTS
         }
 
 
-@contextlib.contextmanager
-def _http(world: World, home: Path, agents: tuple[str, ...]) -> Iterator[dict[str, Door]]:
+@pytest.fixture(scope="module")
+def http(world: World, home: Path) -> Iterator[Doors]:
     pytest.importorskip("mcp", reason="the extra mcp is not installed")
     import httpx2
     from mcp import Client
@@ -338,7 +344,7 @@ def _http(world: World, home: Path, agents: tuple[str, ...]) -> Iterator[dict[st
         url = process.stderr.readline().split()[-1]
         with contextlib.ExitStack() as talks:
             made: dict[str, Door] = {}
-            for agent in agents:
+            for agent in AGENTS:
                 token = run_avm(*vault, "token", "create", "--agent", agent).stdout.split()[0]
                 talk = talks.enter_context(talking(partial(connect, url, token)))
                 made[agent] = McpDoor(agent, talk)
@@ -349,29 +355,37 @@ def _http(world: World, home: Path, agents: tuple[str, ...]) -> Iterator[dict[st
     assert (process.returncode, said) == (0, "")
 
 
-OPENING = {
-    "python": _python,
-    "command line": _command_line,
-    "mount": _mount,
-    "mcp on stdio": _stdio,
-    "mcp over HTTP": _http,
-}
-
-
 # The matrix
 
 
-@pytest.mark.parametrize(("doors", "operation", "place"), CELLS, indirect=["doors"], scope="module")
-def test_cell(
-    doors: Callable[[str], Door],
-    world: World,
-    operation: str,
-    place: Place,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name, value in SETTINGS.items():
-        monkeypatch.setenv(name, value)
-    door = doors(place.agent)
+@cells("python")
+def test_python(python: Doors, world: World, operation: str, place: Place) -> None:
+    _try(python, world, operation, place)
+
+
+@cells("command line")
+def test_command_line(command_line: Doors, world: World, operation: str, place: Place) -> None:
+    _try(command_line, world, operation, place)
+
+
+@cells("mount")
+def test_mount(mount: Doors, world: World, operation: str, place: Place) -> None:
+    _try(mount, world, operation, place)
+
+
+@cells("mcp on stdio")
+def test_mcp_on_stdio(stdio: Doors, world: World, operation: str, place: Place) -> None:
+    _try(stdio, world, operation, place)
+
+
+@cells("mcp over HTTP")
+def test_mcp_over_http(http: Doors, world: World, operation: str, place: Place) -> None:
+    _try(http, world, operation, place)
+
+
+def _try(doors: Doors, world: World, operation: str, place: Place) -> None:
+    """One cell."""
+    door = doors[place.agent]
     path = f"{place.folder}/new.md" if operation in ADDITIONS else place.path
     done = door.do(operation, path, place.asked)
     changed = world.changed()
