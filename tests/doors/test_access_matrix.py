@@ -49,8 +49,10 @@ CAFE, CAFE_NFD = "caf\u00e9", "cafe\u0301"
 NAIVE, NAIVE_NFD = "na\u00efve", "nai\u0308ve"
 
 
+#: What the name of a conflict copy holds.
+COPY = "conflict-1a2b3c4d"
 #: Ways around a rule: a symbolic link, a folder that is one, one whose target begins with a slash,
-#: `..`, a name that differs in letter case or in Unicode's form alone. Twins are on disk, too.
+#: `..`, a name that rules take for another. Such twins are on disk, too.
 LINK, IN_LINK, OUT, DOTS, TWIN = "link", "in link", "out", "dots", "twin"
 
 
@@ -107,6 +109,8 @@ PLACES = (
     Place("case twin", "/memory/private/HERMES/walrus_twin.md", way=TWIN),
     Place("case twin of a denied folder", "/memory/shared/HR/wombat_twin.md", way=TWIN),
     Place("case twin of a denied file", "/memory/shared/WOMBAT_file.md", way=TWIN, beside=True),
+    Place("invisible twin", "/memory/shared/h\u200br/wombat_unseen.md", way=TWIN),
+    Place("conflict copy", f"/memory/shared/wombat_file.{COPY}.md", way=TWIN, beside=True),
     Place("composed", f"/memory/shared/{CAFE}/wombat_menu.md", way=TWIN),
     Place("decomposed twin", f"/memory/shared/{CAFE_NFD}/wombat_menu.md", way=TWIN),
     Place("composed twin", f"/memory/shared/{NAIVE}/wombat_tale.md", way=TWIN),
@@ -422,12 +426,11 @@ def _assert_looks_like_none(
     door: Door, operation: str, place: Place, path: str, done: Outcome
 ) -> None:
     """A name that is nowhere, there and beside it, gets the same answer to the letter."""
-    if is_of_the_link(operation, place):
+    if is_of_the_link(operation, place) or operation in WIDE_QUESTIONS:
         return
-    name = "none.md"
-    others = [f"{place.folder}/{name}"]
+    others = [f"{place.folder}/none.md"] if operation not in FOLDER_QUESTIONS else []
     if operation not in (*CHANGES, *ADDITIONS) and not _is_beside(place):
-        others.append(f"{place.folder}-none/{name}")
+        others.append(f"{place.folder}-none/none.md")
     for other in others:
         as_none = door.do(operation, other, place.asked)
         assert as_none.kind == done.kind
@@ -452,14 +455,14 @@ def _names(operation: str, path: str) -> tuple[str, str]:
 
 def _memories_on_disk(world: World, place: Place) -> list[str]:
     """What a list of the folder must hold, from the disk and the table of places alone."""
-    hidden = [one.folder for one in PLACES if one.rights == NONE and not _is_beside(one)]
-    hidden.append("/memory/shared/wombat_file.md")
+    hidden = [f"{one.folder}/" for one in PLACES if one.rights == NONE and not _is_beside(one)]
+    hidden.append("/memory/shared/wombat_file.")
     names = (name.removeprefix(str(world.root)) for name in world.before)
     return sorted(
         name
         for name in names
         if name.startswith(f"{place.folder}/")
         and name.endswith(".md")
-        and not any(f"{name}/".casefold().startswith(f"{h}/".casefold()) for h in hidden)
+        and not name.casefold().startswith(tuple(map(str.casefold, hidden)))
         and (world.root / name[1:]).resolve() == world.root / name[1:]
     )
