@@ -33,7 +33,10 @@ RULES = """
 [groups.everybody]
 members = ["*"]
 read = ["/given/**"]
-deny = ["/memory/shared/hr", "/given/hr/**", "/memory/shared/wombat_file.md"]
+deny = [
+  "/memory/shared/hr", "/given/hr/**", "/memory/shared/wombat_file.md",
+  "/memory/shared/team/hr", "/memory/shared/team/wombat_pay.md",
+]
 """
 SHARED = "/memory/shared/open.md"
 

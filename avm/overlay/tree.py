@@ -258,6 +258,7 @@ class Tree:
         self._make_way(target)
         moved = [""]
         if stat.S_ISDIR(status.st_mode):
+            self._check_moves(source, target)
             with contextlib.suppress(OSError):
                 self._empty_out(target)
             moved = [f"/{name}" for name in self._root.files_below(source)]
@@ -322,6 +323,11 @@ class Tree:
         if not self._view.viewer.can_write(rel):
             raise AccessError(f"{paths.display(rel)}: not to be written by this agent")
 
+    def _check_moves(self, *folders: str) -> None:
+        for folder in folders:
+            if not self._view.viewer.writes_all_in(folder):
+                raise AccessError(f"{paths.display(folder)}: not to be moved by this agent")
+
     def _existing_to_change(self, rel: str) -> os.stat_result:
         self._past.refuse(rel)
         if asked_by(rel):
@@ -379,7 +385,8 @@ class Tree:
             names = [f"{rel}/{name}" for name in os.listdir(fd)]
         finally:
             os.close(fd)
-        if all(self._view.store.has_ended(name) for name in names):
+        may = self._view.viewer.can_write
+        if all(may(name) and self._view.store.has_ended(name) for name in names):
             for name in names:
                 self._give_way(name)
                 self._writers.wrote(name, "forget")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from access_world import (
     as_text,
     check,
     lay_vault,
+    secret,
     snapshot,
+    write,
 )
 from conftest import run_avm
 
@@ -385,6 +388,46 @@ def test_nodes_of_others_files_cannot_be_written(
             check(agent, str(raised.value), name, path)
     tree.close()
     assert snapshot(vault) == before
+
+
+def test_a_folder_goes_nowhere_with_what_is_denied_in_it(avm: AVM, vault: Path) -> None:
+    """A rule is on a place: elsewhere what it hides would come into sight."""
+    team, tree = vault / "memory/shared/team", Tree(avm.agent_memory("akashi"))
+    write(team / "hr/wombat_pay.md", secret("wombat"))
+    write(team / "plain.md", "common\n")
+    before = snapshot(vault)
+    acts = (
+        lambda: tree.rename("/memory/shared/team", "/memory/shared/other"),
+        lambda: tree.rename("/memory/shared/team", "/memory/private/akashi/team"),
+        lambda: tree.rename("/memory/shared/team/hr", "/memory/shared/other"),
+    )
+    try:
+        for act, number in zip(acts, (errno.EACCES, errno.EACCES, errno.ENOENT), strict=True):
+            with pytest.raises((AVMError, OSError)) as raised:
+                act()
+            assert raised.value.errno == number
+            check("akashi", str(raised.value))
+            assert snapshot(vault) == before
+        tree.rename("/memory/shared/team/plain.md", "/memory/shared/plain.md")
+        tree.unlink("/memory/shared/plain.md")
+    finally:
+        tree.close()
+        shutil.rmtree(team)
+
+
+def test_what_is_denied_and_expired_is_not_moved_aside(avm: AVM, vault: Path) -> None:
+    team, tree = vault / "memory/shared/team", Tree(avm.agent_memory("akashi"))
+    for name in ("wombat_pay.md", "plain.md"):
+        write(team / name, "---\nexpires: 2020-01-01\n---\n")
+    before = snapshot(vault)
+    try:
+        with pytest.raises(OSError) as raised:
+            tree.rmdir("/memory/shared/team")
+        assert raised.value.errno == errno.ENOTEMPTY
+        assert snapshot(vault) == before
+    finally:
+        tree.close()
+        shutil.rmtree(team)
 
 
 def _ask(vault: Path, agent: str, *args: str) -> str:
