@@ -64,6 +64,15 @@ def test_one_agent_sees_nothing_of_the_other_by_any_way(two: tuple[Mount, Mount]
     assert "of_akashi" not in hermes.search("word")
 
 
+def test_an_agent_is_told_of_its_own_mounts_alone(two: tuple[Mount, Mount]) -> None:
+    akashi, hermes = two
+    for more in ((), ("--json",)):
+        told = run_avm("status", "--agent", "akashi", *more).stdout
+        assert str(akashi.point) in told
+        assert str(hermes.point) not in told and "of_hermes" not in told
+    assert str(hermes.point) in run_avm("status").stdout
+
+
 def test_what_is_not_the_agents_does_not_exist(two: tuple[Mount, Mount]) -> None:
     akashi, hermes = two
     (akashi.behind / "of_owner.md").write_text("word\n")
