@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -123,7 +122,7 @@ class Writing(Viewed):
         with self.store.changing(rel, self.viewer.agent, leaving=True):
             self.store.versions.keep(rel, anywhere=True)
             try:
-                os.unlink(self.store.vault.path(rel))
+                self.store.remove(rel)
             except FileNotFoundError:
                 raise not_found(rel) from None
             self.wrote(rel, "forget")

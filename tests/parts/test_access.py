@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,10 @@ from access_world import (
 from conftest import run_avm
 
 from avm import AVM, AgentMemory, AVMError
+from avm.base import atomic
 from avm.overlay import virtual
 from avm.overlay.tree import Tree
+from avm.vault import files
 
 
 @pytest.fixture(scope="module")
@@ -428,6 +430,46 @@ def test_what_is_denied_and_expired_is_not_moved_aside(avm: AVM, vault: Path) ->
     finally:
         tree.close()
         shutil.rmtree(team)
+
+
+@pytest.mark.parametrize(
+    ("module", "moment", "act", "there"),
+    [
+        (files, "open_quietly", lambda view: view.read("/memory/shared/mid/same.md"), None),
+        (atomic, "replace", lambda view: view.write("/memory/shared/mid/same.md", "x"), "x"),
+        (atomic, "write_new", lambda view: view.remember("x", "new", namespace="mid"), "own"),
+    ],
+    ids=["read", "write", "remember"],
+)
+def test_a_link_that_comes_at_the_last_moment_leads_nowhere(
+    avm: AVM, vault: Path, monkeypatch: pytest.MonkeyPatch,
+    module: Any, moment: str, act: Callable[[AgentMemory], object], there: str | None,
+) -> None:  # fmt: skip
+    """An agent with a mount can put a link where its folder was, while another door is at work."""
+    shared, view, known = vault / "memory/shared", avm.agent_memory("akashi"), snapshot(vault)
+    write(shared / "mid/same.md", "own")
+    avm.search("own")  # what is indexed is not read once more in between
+    really = getattr(module, moment)
+
+    def late(*args: Any, **named: Any) -> Any:
+        if not (shared / "moved").exists():
+            (shared / "mid").rename(shared / "moved")
+            (shared / "mid").symlink_to("../private/hermes")
+        return really(*args, **named)
+
+    monkeypatch.setattr(module, moment, late)
+    try:
+        if there is None:
+            with pytest.raises(AVMError) as raised:
+                act(view)
+            check("akashi", str(raised.value))
+        else:
+            act(view)
+            assert (shared / "moved/same.md").read_text() == there
+    finally:
+        (shared / "mid").unlink()
+        shutil.rmtree(shared / "moved")
+    assert snapshot(vault) == known
 
 
 def _ask(vault: Path, agent: str, *args: str) -> str:
