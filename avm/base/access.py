@@ -133,6 +133,14 @@ class Viewer:
             return False
         return not self._denies(rel)
 
+    def can_add_to(self, folder: str) -> bool:
+        """Whether new files may be made in the folder, but for such as are denied by their name."""
+        if paths.in_dot_git(folder):
+            return False
+        inside = self.agent is None or _is_in(folder, self.write_folders)
+        configures = self.agent is not None and any(map(_configures, folder.split("/")))
+        return inside and not configures and not self._denies(folder)
+
     def _denies(self, rel: str) -> bool:
         return bool(self.denied) and _is_in(compared(rel), self.denied)
 
@@ -186,5 +194,5 @@ def _shown(rel: str, folders: Collection[str]) -> str:
 
 
 def _configures(name: str) -> bool:
-    lowered = name.lower()
-    return lowered.startswith(".git") or lowered == ".avmignore"
+    seen = compared(name)
+    return seen.startswith(".git") or seen == ".avmignore"

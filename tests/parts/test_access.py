@@ -309,6 +309,36 @@ def test_nothing_of_others_can_be_written_or_removed(
     assert snapshot(vault) == before
 
 
+@pytest.mark.parametrize("title", ["same", "nothing"])
+@pytest.mark.parametrize("namespace", ["hr", "HR", "hr/deep", "team/hr", "h\u200br", "none/.gitx"])
+def test_nothing_is_remembered_where_it_is_denied(
+    avm: AVM, vault: Path, namespace: str, title: str
+) -> None:
+    """Whether there is a memory of that title, or of that text, is not told either."""
+    view, before = avm.agent_memory("akashi"), snapshot(vault)
+    with pytest.raises(AVMError) as raised:
+        view.remember("common words", title=title, namespace=namespace)
+    if ".git" not in namespace:
+        shown = f"/memory/shared/{namespace}"
+        assert str(raised.value) == f"{shown}: agent akashi may not write there"
+    assert snapshot(vault) == before
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_name_that_is_denied_is_passed_over(avm: AVM, vault: Path, there: bool) -> None:
+    """Be there a memory of that name or none."""
+    view, before = avm.agent_memory("akashi"), snapshot(vault)
+    team = vault / "memory/shared/team"
+    if there:
+        write(team / "wombat_pay.md", "text")
+    try:
+        made = view.remember("text", title="wombat_pay", namespace="team")
+        assert (made.path, made.hints) == ("/memory/shared/team/wombat_pay-2.md", ())
+    finally:
+        shutil.rmtree(team)
+    assert snapshot(vault) == before
+
+
 @pytest.mark.parametrize("agent", AGENTS)
 @pytest.mark.parametrize("word", ["namespace", "folder", "title"])
 @pytest.mark.parametrize(
