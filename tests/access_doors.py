@@ -34,7 +34,7 @@ FILE_QUESTIONS = ("read", "tags", "links", "backlinks", "similar", "history", "a
 FOLDER_QUESTIONS = ("list", "search", "recall", "tags in", "delta in", "history in")
 WIDE_QUESTIONS = ("search all", "recall all")
 CHANGES = ("write", "forget")
-ADDITIONS = ("create", "rename into")
+ADDITIONS = ("create", "remember in", "rename into")
 LINKS = ("link to", "symlink to")
 OPERATIONS = (
     *FILE_QUESTIONS, *FOLDER_QUESTIONS, *WIDE_QUESTIONS, *CHANGES, *ADDITIONS, *LINKS,
@@ -43,7 +43,10 @@ OPERATIONS = (
 _NO_MOVE = "renames and links are a file system's"
 #: Why a door has no such operation.
 NOT_OFFERED = {
-    "mount": {"history in": "a folder has no :history"},
+    "mount": {
+        "history in": "a folder has no :history",
+        "remember in": "what is written by its path needs no other way",
+    },
     "python": dict.fromkeys(("rename into", *LINKS), _NO_MOVE),
     "command line": dict.fromkeys(("rename into", *LINKS), _NO_MOVE)
     | dict.fromkeys(("write", "create"), "remember names its own file, in a folder of the agent's"),
@@ -88,6 +91,16 @@ def _method(operation: str) -> str:
 
 def _folder(path: str) -> str:
     return path.rpartition("/")[0]
+
+
+def _namespace(path: str) -> str | None:
+    """What `remember` takes for the folder of a path; None for the agent's own folder."""
+    below = _folder(path).removeprefix("/memory/shared/")
+    return None if below == _folder(path) else below
+
+
+def _title(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".md")
 
 
 def _found(told: str, value: Any) -> Outcome:
@@ -230,6 +243,12 @@ class PythonDoor(Door):
     def _create(self, path: str, _: str) -> Outcome:
         return self._asked(lambda: self.view.write(path, NEW), lambda done: None)
 
+    def _remember_in(self, path: str, _: str) -> Outcome:
+        return self._asked(
+            lambda: self.view.remember(NEW, title=_title(path), namespace=_namespace(path)),
+            lambda done: None,
+        )
+
     def _forget(self, path: str, _: str) -> Outcome:
         return self._asked(lambda: self.view.forget(path), lambda done: None)
 
@@ -318,6 +337,10 @@ class CommandLine(Door):
     def _recall_all(self, path: str, words: str) -> Outcome:
         done = self._typed(str, "recall", words)
         return _holds(path, done.told, done.told)
+
+    def _remember_in(self, path: str, _: str) -> Outcome:
+        where = ("--namespace", name) if (name := _namespace(path)) else ()
+        return self._typed(lambda _: None, "remember", "--title", _title(path), *where, NEW)
 
     def _forget(self, path: str, _: str) -> Outcome:
         return self._typed(lambda text: None, "forget", path)
@@ -528,6 +551,12 @@ class McpDoor(Door):
     def _write(self, path: str, _: str) -> Outcome:
         return self._called("avm_edit", lambda said: None, path=path, new=LINE)
 
+    def _remember_in(self, path: str, _: str) -> Outcome:
+        where = _namespace(path) or ""
+        return self._called(
+            "avm_remember", lambda _: None, text=NEW, title=_title(path), namespace=where
+        )
+
     def _forget(self, path: str, _: str) -> Outcome:
         return self._called("avm_forget", lambda said: None, path=path)
 
@@ -539,6 +568,8 @@ _SAID = {
     "Unknown resource": ABSENT,
     "was not there": ABSENT,
     "may not": REFUSED,
+    "is no folder": REFUSED,
+    "plain folder names": CROOKED,
     "component": CROOKED,
 }
 

@@ -148,6 +148,8 @@ def is_of_the_link(operation: str, place: Place) -> bool:
 
 def asked_at(operation: str, place: Place, door: str) -> bool:
     """Whether a cell says anything."""
+    if operation == "remember in" and not _has_namespace(place):
+        return False
     if door == "mount" and place.way == OUT:
         return False  # the kernel follows such a link, by the rights of who asks: docs/access.md
     if door.startswith("mcp") and not place.path.startswith("/memory/"):
@@ -155,6 +157,13 @@ def asked_at(operation: str, place: Place, door: str) -> bool:
     if place.agent == "chie":
         return operation in (*CHANGES, *ADDITIONS, "read", "list")
     return not (_is_beside(place) and operation in (*FOLDER_QUESTIONS, *ADDITIONS))
+
+
+def _has_namespace(place: Place) -> bool:
+    """Whether `remember` can be asked to write in the folder."""
+    if place.folder == f"/memory/private/{place.agent}":
+        return True
+    return place.folder.startswith("/memory/shared/") and place.way != DOTS
 
 
 def _is_beside(place: Place) -> bool:
