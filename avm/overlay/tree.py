@@ -86,7 +86,10 @@ class Tree:
                 return self._placeholder(rel)
             raise
         self._check_shown(rel, status)
-        return Attributes.of(status)
+        found = Attributes.of(status)
+        if stat.S_ISDIR(status.st_mode) and not self._view.viewer.reads_all_in(rel):
+            return found.uncounted()
+        return found
 
     def list(self, path: str) -> list[Entry]:
         """The names in a folder that exist for this viewer; no virtual node is listed."""

@@ -447,6 +447,21 @@ def test_a_folder_goes_nowhere_with_what_is_denied_in_it(avm: AVM, vault: Path) 
         shutil.rmtree(team)
 
 
+def test_the_status_of_a_folder_counts_nothing_hidden(avm: AVM, vault: Path) -> None:
+    """A folder has a link for each folder in it, and on some disks a size for each name."""
+    tree, owners = Tree(avm.agent_memory("akashi")), Tree(avm)
+    folders = ("/", "/memory", "/memory/private", "/memory/shared", "/given")
+    counted = {path: (owners.attributes(path).st_nlink, tree.attributes(path)) for path in folders}
+    own = tree.attributes("/memory/private/akashi").st_nlink
+    tree.close()
+    owners.close()
+    assert {shown.st_nlink for _, shown in counted.values()} == {1}
+    assert {shown.st_size for _, shown in counted.values()} == {4096}
+    for path, (links, _) in counted.items():
+        assert links == (vault / path[1:]).stat().st_nlink
+    assert own == (vault / "memory/private/akashi").stat().st_nlink
+
+
 def test_what_is_denied_and_expired_is_not_moved_aside(avm: AVM, vault: Path) -> None:
     team, tree = vault / "memory/shared/team", Tree(avm.agent_memory("akashi"))
     for name in ("wombat_pay.md", "plain.md"):
