@@ -42,13 +42,12 @@ from access_world import RULES, check, lay_vault, secret, snapshot, write
 from conftest import git, move_into, no_fuse_because, run_avm
 
 from avm import AVM
+from avm.fuse.platform import here
 
 WRITE, READ, NONE = "write", "read", "none"
 #: One name in Unicode's two forms, and another.
 CAFE, CAFE_NFD = "caf\u00e9", "cafe\u0301"
 NAIVE, NAIVE_NFD = "na\u00efve", "nai\u0308ve"
-
-
 #: What the name of a conflict copy holds.
 COPY = "conflict-1a2b3c4d"
 #: Ways around a rule: a symbolic link, a folder that is one, one whose target begins with a slash,
@@ -146,6 +145,10 @@ def is_of_the_link(operation: str, place: Place) -> bool:
     return place.way in (IN_LINK, OUT) and operation == "history in"
 
 
+#: What MCP has no tool for: an address of a resource asks it.
+RESOURCES = ("tags", "links", "backlinks", "similar", "delta", "tags in", "delta in")
+
+
 def asked_at(operation: str, place: Place, door: str) -> bool:
     """Whether a cell says anything."""
     if operation == "remember in" and not _has_namespace(place):
@@ -170,7 +173,6 @@ def _is_beside(place: Place) -> bool:
     return place.beside or place.way == LINK
 
 
-RESOURCES = ("tags", "links", "backlinks", "similar", "delta", "tags in", "delta in")
 KINDS: dict[str, type[Door]] = {
     "python": PythonDoor,
     "command line": CommandLine,
@@ -309,6 +311,8 @@ def mount(world: World, home: Path) -> Iterator[Doors]:
         yield {agent: MountDoor(agent, point) for agent, point in points.items()}
     finally:
         done = [run_avm("unmount", str(point)) for point in points.values() if point.is_mount()]
+        for point in filter(Path.is_mount, points.values()):
+            subprocess.run(here.unmount_command(str(point), force=True), check=False)
     assert [(one.returncode, one.stderr) for one in done] == [(0, "")] * len(AGENTS)
 
 
