@@ -359,7 +359,8 @@ class MountDoor(Door):
         try:
             answer = act()
         except OSError as err:
-            kinds = {errno.ENOENT: ABSENT, errno.EACCES: REFUSED}
+            # ESTALE: a node that turns out to have no answer, after its name was looked up.
+            kinds = {errno.ENOENT: ABSENT, errno.ESTALE: ABSENT, errno.EACCES: REFUSED}
             number = err.errno or 0
             assert number in kinds, errno.errorcode[number]
             return Outcome(kinds[number], os.strerror(number))
