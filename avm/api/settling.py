@@ -30,7 +30,6 @@ class Settling(Viewed):
 
     def _conflicts(self, folder: str) -> dict[str, list[str]]:
         """The same, by an index that is fresh."""
-        from avm.base import merging
         from avm.vault import conflict_queue, index_file
 
         where = self._filter(folder)
@@ -41,7 +40,7 @@ class Settling(Viewed):
             if self._sees(rel, where.scope) and self.store.index.memory(rel) is None:
                 copies.add(rel)
         for copy in sorted(copies):
-            if memory := merging.copied_from(copy):
+            if memory := paths.copied_from(copy):
                 found.setdefault(memory, []).append(paths.display(copy))
         for queued in conflict_queue.waiting(self.store.vault):
             if self._sees(queued.path, where.scope):
@@ -93,11 +92,10 @@ class Settling(Viewed):
 
     def _copies(self, path: str) -> tuple[str, list[str]]:
         """The memory that is in conflict and the copies that are meant, as rels."""
-        from avm.base import merging
 
         rel = paths.clean_rel(path)
         found = {memory.lstrip("/"): others for memory, others in self.conflicts().items()}
-        memory = merging.copied_from(rel)
+        memory = paths.copied_from(rel)
         if memory in found and paths.display(rel) in found[memory]:
             return memory, [rel]
         if rel not in found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import threading
@@ -15,6 +16,7 @@ from avm.api.supervision import Supervision
 from avm.api.waiting import Waiting
 from avm.base import atomic, paths
 from avm.base.access import Viewer
+from avm.base.beneath import open_without_links
 from avm.base.config import Config
 from avm.base.errors import (
     AccessError,
@@ -62,6 +64,7 @@ _FLUSH_SECONDS = 30.0
 _HELD_SECONDS = 1.0
 #: Of how many memories it is kept in mind when they expire; some 400 bytes each.
 _MOST_ENDINGS = 100_000
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Store:
@@ -331,12 +334,12 @@ class Store:
 
     def write_new(self, rel: str, data: bytes, agent: str | None) -> bool:
         """Create a file; False if the name is taken. Raises AccessError, QuotaError, UsageError."""
-        target = self._place(rel)
-        if os.path.lexists(target):
-            return False
-        self.supervision.make_room(rel, len(data), agent)
         try:
-            atomic.write_new(target, data, fsync=self.config.fsync)
+            with self._folder_of(rel) as (fd, name):
+                if _mode_at(fd, name) is not None:
+                    return False
+                self.supervision.make_room(rel, len(data), agent)
+                atomic.write_new(Path(name), data, fsync=self.config.fsync, dir_fd=fd)
         except FileExistsError:
             return False
         except OSError as err:
@@ -348,17 +351,18 @@ class Store:
 
         Raises AccessError, ExistsError, QuotaError, UsageError.
         """
-        target = self._place(rel)
-        self.supervision.make_room(rel, len(data), agent)
         try:
-            if target.is_symlink():
-                shown = paths.display(rel)
-                raise AccessError(f"{shown} is a symbolic link: AVM does not write to it")
-            if target.is_dir():
-                raise ExistsError(f"{paths.display(rel)} is a folder")
-            atomic.replace(target, data, fsync=self.config.fsync)
+            with self._folder_of(rel) as (fd, name):
+                _check_replaceable(rel, fd, name)
+                self.supervision.make_room(rel, len(data), agent)
+                atomic.replace(Path(name), data, fsync=self.config.fsync, dir_fd=fd)
         except OSError as err:
             raise _cannot_write(rel, err) from None
+
+    def remove(self, rel: str) -> None:
+        """Remove a file; call it while `changing`. Raises FileNotFoundError, AccessError."""
+        with self._folder_of(rel, make=False) as (fd, name):
+            os.unlink(name, dir_fd=fd)
 
     def rewrite(self, rel: str, data: bytes, agent: str | None) -> None:
         """Write a whole file into the one that is there, which others have open; call it while
@@ -367,7 +371,8 @@ class Store:
         """
         self.supervision.make_room(rel, len(data), agent)
         try:
-            fd = os.open(self._place(rel), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with self._folder_of(rel) as (folder, name):
+                fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
             with open(fd, "wb", buffering=0) as file:
                 rest = memoryview(data)
                 while rest:
@@ -390,7 +395,8 @@ class Store:
                 if data is not None:
                     self.replace(rel, data, agent)
                 else:
-                    self.vault.path(rel).unlink(missing_ok=True)
+                    with contextlib.suppress(FileNotFoundError):
+                        self.remove(rel)
             self.record(rel, agent, op)
 
     @contextlib.contextmanager
@@ -497,22 +503,56 @@ class Store:
         row = self.index.memory(rel)
         return row.ends if row else None
 
-    def _place(self, rel: str) -> Path:
-        """Where `rel` is to be written; makes its folders. Links on the way are not followed."""
-        place = self.vault.root
+    @contextlib.contextmanager
+    def _folder_of(self, rel: str, *, make: bool = True) -> Iterator[tuple[int, str]]:
+        """The folder that `rel` is in, and the name there; `make` it if it is missing. It stays
+        that folder, whatever is put in its place. Raises AccessError, OSError."""
         *folders, name = rel.split("/")
-        for folder in folders:
-            place = place / folder
-            try:
-                if not os.path.lexists(place):
-                    place.mkdir(exist_ok=True)
-                mode = place.lstat().st_mode
-            except OSError as err:
-                raise _cannot_write(rel, err) from None
-            if not stat.S_ISDIR(mode):
-                shown = paths.display(str(place.relative_to(self.vault.root)))
-                raise AccessError(f"{shown} is no folder: cannot write {paths.display(rel)}")
-        return place / name
+        fd = os.open(self.vault.root, _FOLDER)
+        try:
+            for number, folder in enumerate(folders, 1):
+                above = fd
+                try:
+                    fd = _stepped(folder, above, make)
+                except OSError as err:
+                    if err.errno not in (errno.ELOOP, errno.ENOTDIR):
+                        raise
+                    shown = paths.display("/".join(folders[:number]))
+                    what = f"{shown} is no folder: cannot write {paths.display(rel)}"
+                    raise AccessError(what) from None
+                os.close(above)
+            yield fd, name
+        finally:
+            os.close(fd)
+
+
+def _stepped(folder: str, above: int, make: bool) -> int:
+    try:
+        return open_without_links(folder, _FOLDER, above)
+    except FileNotFoundError:
+        if not make:
+            raise
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, dir_fd=above)
+        return open_without_links(folder, _FOLDER, above)
+
+
+def _mode_at(fd: int, name: str) -> int | None:
+    """The mode of what has this name in a folder; None if nothing has."""
+    try:
+        return os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _check_replaceable(rel: str, fd: int, name: str) -> None:
+    mode = _mode_at(fd, name)
+    if mode is None:
+        return
+    if stat.S_ISLNK(mode):
+        raise AccessError(f"{paths.display(rel)} is a symbolic link: AVM does not write to it")
+    if stat.S_ISDIR(mode):
+        raise ExistsError(f"{paths.display(rel)} is a folder")
 
 
 def _head(place: str, most: int) -> bytes:

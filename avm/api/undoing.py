@@ -299,8 +299,10 @@ class Undoing(Past):
             for rel, touch in one.paths.items():
                 if not self.viewer.can_read(rel):
                     continue
-                if not files.is_below_memory(rel) or not self.viewer.can_write(rel):
+                if not files.is_below_memory(rel):
                     conflicts[rel] = "not under memory/: use git revert"
+                elif not self.viewer.can_write(rel):
+                    conflicts[rel] = "not yours to change"
                 elif not touch.is_file:
                     conflicts[rel] = "a symbolic link or a submodule: use git revert"
                 if rel in conflicts:

@@ -43,11 +43,13 @@ class View(Importing, Reminding, Syncing, Delta, Comparing, Undoing):
         """Bring the index up to date, with `rebuild` by building it anew; with `wait` compute every
         embedding too.
 
-        `progress(stage, done, total)`; stages are `files`, `history` and `embeddings`. Returns
-        (passages with an embedding, passages). Raises ModelError if the model is missing or fails,
-        IndexDamagedError if a new index cannot be written.
+        `progress(stage, done, total)`, for the owner alone; stages are `files`, `history` and
+        `embeddings`. Returns (passages with an embedding, passages). Raises ModelError if the model
+        is missing or fails, IndexDamagedError if a new index cannot be written.
         """
-        report = progress or (lambda stage, done, total: None)
+        # How many there are in all is not an agent's to know.
+        told = progress if self.viewer.agent is None else None
+        report = told or (lambda stage, done, total: None)
         if rebuild:
             self.store.index.rebuild(report)
         else:

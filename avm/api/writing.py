@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -48,7 +47,8 @@ class Writing(Viewed):
         Where one there says nearly the same, "skip" for `on_duplicate` (None: as configured)
         returns that; "supersede" writes a new one that takes its place in answers, and that of an
         older version; "keep" looks for none.
-        Raises UsageError for a bad value, named; SecretError for a token, unless `allow_secret`.
+        Raises UsageError for a bad value, named; AccessError for a folder that this viewer may not
+        write in; SecretError for a token, unless `allow_secret`.
         """
         text = values.text(text)
         if on_duplicate is None:
@@ -67,6 +67,9 @@ class Writing(Viewed):
             "source": values.line(source, "source"),
         }
         home = values.folder(namespace, folder, self.viewer.home)
+        if not self.viewer.can_add_to(home):
+            why = f"{paths.display(home)}: {self._who()} may not write there"
+            raise self.denied("write", home, AccessError(why))
         return self._put_new(front, text, home, doing, allow_secret=allow_secret)
 
     def write(self, path: str, text: str | bytes, *, allow_secret: bool = False) -> Remembered:
@@ -121,7 +124,7 @@ class Writing(Viewed):
         with self.store.changing(rel, self.viewer.agent, leaving=True):
             self.store.versions.keep(rel, anywhere=True)
             try:
-                os.unlink(self.store.vault.path(rel))
+                self.store.remove(rel)
             except FileNotFoundError:
                 raise not_found(rel) from None
             self.wrote(rel, "forget")
@@ -184,13 +187,16 @@ class Writing(Viewed):
     ) -> tuple[str, bool]:
         """Write `stem.md`, else `stem-2.md` …; (rel, False) where `body` stands already.
 
-        A name that is taken in one folder of `place` is taken in all.
+        A name that is taken in one folder of `place` is taken in all; one that this viewer may not
+        write is passed over, whether anything has it or not.
         """
-        layout = self.store.layout
+        layout, may = self.store.layout, self.viewer.can_write
         for number in range(1, _MOST_SAME_TITLES):
             name = f"{stem}.md" if number == 1 else f"{stem}-{number}.md"
             rel = f"{place.folder}/{name}"
-            standing = layout.standing(place, name)
+            if not may(rel):
+                continue
+            standing = list(filter(may, layout.standing(place, name)))
             if not standing and self.store.write_new(rel, data, self.viewer.agent):
                 layout.wrote(place.folder)
                 return rel, True

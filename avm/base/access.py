@@ -8,6 +8,7 @@ into a filter in its SQL, before any top-k.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -46,13 +47,33 @@ class Verdict(NamedTuple):
     why: str
 
 
+#: What some disks take no notice of in a name (Unicode's Default_Ignorable_Code_Point).
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+
+
+def compared(rel: str) -> str:
+    """A name as it is held against what is denied.
+
+    Without letter case, Unicode's forms and its invisible characters, so that no twin on a disk
+    that ignores them leads around a rule. A conflict copy counts as the file that it is of: what
+    two sides wrote to it is beside it under a name that no rule foresees.
+    """
+    name = paths.folded(rel if rel.isascii() else _UNSEEN.sub("", rel))
+    while original := paths.copied_from(name):
+        name = original
+    return name
+
+
 @dataclass(frozen=True)
 class Viewer:
     """The one for whom a door acts: an agent, or the owner if `agent` is None.
 
     `read_folders`: the rels that this viewer may read with all below; None means the whole vault.
-    `denied`: what of that it may not, compared without letter case and Unicode's forms, so that no
-    twin on a disk that ignores them leads around it.
+    `denied`: what of that it may not, as `compared`.
     """
 
     agent: str | None = None
@@ -69,7 +90,7 @@ class Viewer:
         read = tuple(dict.fromkeys((*own, *self.rules.read, *self.rules.write)))
         object.__setattr__(self, "read_folders", None if self.agent is None else read)
         object.__setattr__(self, "write_folders", write)
-        object.__setattr__(self, "denied", tuple(map(paths.folded, self.rules.deny)))
+        object.__setattr__(self, "denied", tuple(map(compared, self.rules.deny)))
 
     @property
     def home(self) -> str:
@@ -83,20 +104,23 @@ class Viewer:
             return True
         if not any(rel == f or rel.startswith(f + "/") for f in folders):
             return False
-        return not self.denied or not _is_in(paths.folded(rel), self.denied)
+        return not self._denies(rel)
 
     def reads_all_in(self, folder: str) -> bool:
         """Whether everything in the folder may be read, now and later."""
-        if not self.can_read(folder):
-            return False
-        return not self.denied or not any(_leads_to(paths.folded(folder), d) for d in self.denied)
+        return self.can_read(folder) and not self._denies_in(folder)
+
+    def writes_all_in(self, folder: str) -> bool:
+        """Whether the folder may be moved with everything in it: a rule is on a place, and what it
+        hides would come into sight elsewhere."""
+        return self.can_write(folder) and not self._denies_in(folder)
 
     def shows_folder(self, rel: str) -> bool:
         """Whether the folder `rel` exists for this viewer: readable, or on the way to what is."""
         folders = self.read_folders
         if folders is None or rel == "" or self.can_read(rel):
             return True
-        if self.denied and _is_in(paths.folded(rel), self.denied):
+        if self._denies(rel):
             return False
         return any(_leads_to(rel, f) for f in folders)
 
@@ -115,13 +139,27 @@ class Viewer:
         inside = inside or (rel in self.write_folders and paths.is_memory_name(rel))
         if not inside or any(_configures(part) for part in rel.split("/")):
             return False
-        return not self.denied or not _is_in(paths.folded(rel), self.denied)
+        return not self._denies(rel)
+
+    def can_add_to(self, folder: str) -> bool:
+        """Whether new files may be made in the folder, but for such as are denied by their name."""
+        if paths.in_dot_git(folder):
+            return False
+        inside = self.agent is None or _is_in(folder, self.write_folders)
+        configures = self.agent is not None and any(map(_configures, folder.split("/")))
+        return inside and not configures and not self._denies(folder)
+
+    def _denies(self, rel: str) -> bool:
+        return bool(self.denied) and _is_in(compared(rel), self.denied)
+
+    def _denies_in(self, folder: str) -> bool:
+        return any(_leads_to(compared(folder), denied) for denied in self.denied)
 
     def reading(self, rel: str) -> Verdict:
         """Whether `rel` may be read, and by what rule; for people."""
         if self.agent is None:
             return Verdict(True, "the owner sees all")
-        if self.denied and _is_in(paths.folded(rel), self.denied):
+        if self._denies(rel):
             return Verdict(False, f"deny: {_shown(rel, self.rules.deny)}")
         for name, folders in (
             ("its own folder", (paths.agent_folder(self.agent),)),
@@ -159,10 +197,10 @@ def _leads_to(folder: str, rel: str) -> bool:
 
 
 def _shown(rel: str, folders: Collection[str]) -> str:
-    one = next(f for f in folders if _is_in(paths.folded(rel), (paths.folded(f),)))
+    one = next(f for f in folders if _is_in(compared(rel), (compared(f),)))
     return paths.display(one)
 
 
 def _configures(name: str) -> bool:
-    lowered = name.lower()
-    return lowered.startswith(".git") or lowered == ".avmignore"
+    seen = compared(name)
+    return seen.startswith(".git") or seen == ".avmignore"

@@ -12,54 +12,62 @@ from avm.base.paths import TEMP_PREFIX
 _serial = itertools.count()
 
 
-def write_new(target: Path, data: bytes, *, fsync: bool = False) -> None:
+def write_new(target: Path, data: bytes, *, fsync: bool = False, dir_fd: int | None = None) -> None:
     """Create `target` with `data`; of two processes that race for one name, one wins.
 
     Raises FileExistsError if the name is taken, FileNotFoundError if the folder is missing. With
-    `fsync` the bytes and the name survive a power cut.
+    `fsync` the bytes and the name survive a power cut. With `dir_fd` the target is a name in that
+    folder, wherever that is by now.
     """
-    temp = _write_temp(target, data, fsync)
+    temp = _write_temp(target, data, fsync, dir_fd)
     try:
-        os.link(temp, target)
+        os.link(temp, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
     finally:
-        os.unlink(temp)
+        os.unlink(temp, dir_fd=dir_fd)
     if fsync:
-        sync_folder(target.parent)
+        sync_folder(target.parent, dir_fd)
 
 
-def replace(target: Path, data: bytes, *, fsync: bool = False, mode: int | None = None) -> None:
+def replace(
+    target: Path,
+    data: bytes,
+    *,
+    fsync: bool = False,
+    mode: int | None = None,
+    dir_fd: int | None = None,
+) -> None:
     """Put `data` in the place of `target`, which readers see old or new, never half.
 
-    An existing file's permission bits are kept unless `mode` is given.
+    An existing file's permission bits are kept unless `mode` is given; `dir_fd` as in `write_new`.
     """
     if mode is None:
         with contextlib.suppress(FileNotFoundError):
-            mode = target.stat().st_mode & 0o7777
-    temp = _write_temp(target, data, fsync)
+            mode = os.stat(target, dir_fd=dir_fd).st_mode & 0o7777
+    temp = _write_temp(target, data, fsync, dir_fd)
     try:
         if mode is not None:
-            os.chmod(temp, mode)
-        os.replace(temp, target)
+            os.chmod(temp, mode, dir_fd=dir_fd)
+        os.replace(temp, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
     except OSError:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(temp)
+            os.unlink(temp, dir_fd=dir_fd)
         raise
     if fsync:
-        sync_folder(target.parent)
+        sync_folder(target.parent, dir_fd)
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path, dir_fd: int | None = None) -> None:
     """Make the names in `folder` survive a power cut."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY, dir_fd=dir_fd)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
 
 
-def _write_temp(target: Path, data: bytes, fsync: bool) -> Path:
+def _write_temp(target: Path, data: bytes, fsync: bool, dir_fd: int | None) -> Path:
     temp = target.parent / f"{TEMP_PREFIX}{os.getpid()}-{next(_serial)}"
-    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=dir_fd)
     try:
         view = memoryview(data)
         while view:
@@ -67,7 +75,7 @@ def _write_temp(target: Path, data: bytes, fsync: bool) -> Path:
         if fsync:
             os.fsync(fd)
     except OSError:
-        os.unlink(temp)
+        os.unlink(temp, dir_fd=dir_fd)
         raise
     finally:
         os.close(fd)

@@ -7,7 +7,6 @@ merge in `avm sync` and git's merge driver come to the same (docs/sync-and-confl
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,7 +17,6 @@ from avm.base.times import parse_duration, parse_instant
 
 #: Names the memory that a conflict copy is of.
 CONFLICT_OF = "conflict_of"
-_COPY = re.compile(r"(.+)\.conflict-[0-9a-f]{8,64}(\.[^./]+)?", re.DOTALL)
 COPY_DIGITS = 8
 #: How many more it takes where another text has the name.
 MORE_DIGITS = 4
@@ -84,12 +82,6 @@ def copy_name(rel: str, blob: str, digits: int = COPY_DIGITS) -> str:
     while len(os.fsencode(stem + rest)) > _MOST_NAME_BYTES and len(stem) > 1:
         stem = stem[:-1]
     return f"{folder}{slash}{stem}{rest}"
-
-
-def copied_from(rel: str) -> str | None:
-    """The file that a conflict copy is of by its name; None for any other file."""
-    match = _COPY.fullmatch(rel)
-    return match[1] + (match[2] or "") if match else None
 
 
 def marked(ours: bytes, theirs: bytes) -> bytes:

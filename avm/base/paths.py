@@ -26,6 +26,7 @@ _AGENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+')
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
+_COPY = re.compile(r"(.+)\.conflict-[0-9a-f]{8,64}(\.[^./]+)?", re.DOTALL)
 _STEM_BYTES = 200  # leaves room for `-2.md` under the 255 bytes of ext4, APFS and NTFS
 _FIRST_WORDS = 6
 #: NAME_MAX and PATH_MAX.
@@ -110,6 +111,12 @@ def printable(text: str) -> str:
 def folded(rel: str) -> str:
     """Equal for two names that are one where letter case and Unicode's forms make no difference."""
     return unicodedata.normalize("NFC", rel).casefold()
+
+
+def copied_from(rel: str) -> str | None:
+    """The file that a conflict copy is of by its name; None for any other file."""
+    match = _COPY.fullmatch(rel) if ".conflict-" in rel else None
+    return match[1] + (match[2] or "") if match else None
 
 
 def is_too_long(root: Path, rel: str) -> bool:

@@ -17,9 +17,17 @@ from avm.overlay.nodes.status import as_text
 @shared
 @click.pass_obj
 def command(door: Door) -> None:
-    """Say what is mounted, indexed, not committed yet, expired and unreadable."""
-    status = door.view().status()
-    mounts = [m for m in read_all(mount_registry()) if str(m.vault) == status.vault]
+    """Say what is mounted, indexed, not committed yet, expired and unreadable.
+
+    An agent hears of its own mounts and memories alone.
+    """
+    view = door.view()
+    status, agent = view.status(), view.viewer.agent
+    mounts = [
+        mount
+        for mount in read_all(mount_registry())
+        if str(mount.vault) == status.vault and agent in (None, mount.agent)
+    ]
     value = dataclasses.asdict(status) | {"mounts": [m._asdict() for m in mounts]}
     door.result(value, _places(status, mounts) + as_text(status))
 

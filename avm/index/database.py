@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from avm.base import paths
+from avm.base import access
 from avm.base.errors import IndexDamagedError, RepositoryError
 from avm.base.threads import Runner
 from avm.vault.locks import locked
@@ -452,7 +452,7 @@ def _connected(where: str) -> sqlite3.Connection:
     )
     connection.row_factory = sqlite3.Row
     # For what an agent is denied (text.Filter).
-    connection.create_function("folded", 1, paths.folded, deterministic=True)
+    connection.create_function("compared", 1, access.compared, deterministic=True)
     return connection
 
 

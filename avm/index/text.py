@@ -155,7 +155,7 @@ class Filter(NamedTuple):
             found.append(condition)
             values += bounds
         if self.denied:
-            condition, bounds = _in_any(self.denied, "folded(m.path)")
+            condition, bounds = _in_any(self.denied, "compared(m.path)")
             found.append(f"NOT {condition}")
             values += bounds
         if self.scope:

@@ -33,6 +33,11 @@ class Attributes(NamedTuple):
         """The attributes of a real file."""
         return cls._make(_fields_of(status))
 
+    def uncounted(self) -> Attributes:
+        """The same of a folder, but for what tells how many are in it. One link means that nobody
+        knows how many folders there are; programs that walk trees know of that."""
+        return self._replace(st_nlink=1, st_size=4096, st_blocks=8)
+
     @classmethod
     def virtual(cls, *, inode: int, mode: int, size: int, time_ns: int) -> Attributes:
         """The attributes of something that is on no disk, owned by this process's user."""

@@ -7,19 +7,22 @@ Rels are those of the vault, or absolute paths. Every method raises OSError.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from avm.base.beneath import open_without_links
 from avm.overlay.times import set_times
 
 #: A longer name may be too long for one system call, which takes 4,095 bytes; a character is four
 #: bytes at most.
 _LONG_CHARS = 1000
 _MOST_BYTES = 4000
-_WALKING = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_O_PATH = getattr(os, "O_PATH", 0)
+_WALKING = (_O_PATH or os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Owner(NamedTuple):
@@ -30,7 +33,8 @@ class Owner(NamedTuple):
 
 
 class Root:
-    """A folder and what is below it. Symbolic links in the last name are not followed.
+    """A folder and what is below it. No symbolic link is followed: the kernel has done so before it
+    asks. One that stands where it remembers a folder is ESTALE: it looks the whole path up again.
 
     What is made gets exactly the mode asked for, whatever the umask of this process, and belongs to
     `owner` if one is given; in a folder with the setgid bit the group is the folder's.
@@ -51,16 +55,25 @@ class Root:
 
     def lstat(self, rel: str) -> os.stat_result:
         """The status of what is at `rel`."""
-        if len(rel) < _LONG_CHARS:
-            return os.stat(rel or ".", dir_fd=self._fd, follow_symlinks=False)
-        with self._near(rel) as (fd, name):
+        if _O_PATH and "/" in rel and len(rel) < _LONG_CHARS and rel[0] != "/":
+            found = _opened(rel, _O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, self._fd)
+            try:
+                return os.fstat(found)
+            finally:
+                os.close(found)
+        with self._near(rel or ".") as (fd, name):
             return os.stat(name, dir_fd=fd, follow_symlinks=False)
 
     def open(self, rel: str, flags: int) -> int:
         """Open what is there; the descriptor."""
-        flags |= os.O_NOFOLLOW | os.O_CLOEXEC
-        if len(rel) < _LONG_CHARS:
-            return os.open(rel, flags, dir_fd=self._fd)
+        flags = (flags | os.O_NOFOLLOW | os.O_CLOEXEC) & ~os.O_CREAT
+        if len(rel) < _LONG_CHARS and rel[0] != "/":
+            try:
+                return _opened(rel, flags, self._fd)
+            except OSError as err:
+                if err.errno == errno.ESTALE and self.lstat(rel):  # the last name is the link
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), rel) from None
+                raise
         with self._near(rel) as (fd, name):
             return os.open(name, flags, dir_fd=fd)
 
@@ -164,17 +177,24 @@ class Root:
     @contextlib.contextmanager
     def _near(self, rel: str) -> Iterator[tuple[int, str]]:
         """A descriptor of a folder and the name from there, short enough for a system call."""
-        if len(rel) < _LONG_CHARS:
+        if "/" not in rel or rel[0] == "/":
             yield self._fd, rel
             return
         raw, fd = rel.encode("utf-8", "surrogateescape"), self._fd
         with contextlib.ExitStack() as opened:
             while len(raw) > _MOST_BYTES:
-                cut = raw.rindex(b"/", 0, _MOST_BYTES)
-                fd = os.open(raw[:cut], _WALKING, dir_fd=fd)
-                opened.callback(os.close, fd)
-                raw = raw[cut + 1 :]
+                fd, raw = self._step(fd, raw, raw.rindex(b"/", 0, _MOST_BYTES), opened)
+            if b"/" in raw:
+                fd, raw = self._step(fd, raw, raw.rindex(b"/"), opened)
             yield fd, raw.decode("utf-8", "surrogateescape")
+
+    def _step(
+        self, fd: int, raw: bytes, cut: int, opened: contextlib.ExitStack
+    ) -> tuple[int, bytes]:
+        """Open the folder before the slash at `cut`; what is after it is left."""
+        folder = _opened(os.fsdecode(raw[:cut]), _WALKING, fd)
+        opened.callback(os.close, folder)
+        return folder, raw[cut + 1 :]
 
     def _settle(self, rel: str, fd: int, name: str, mode: int | None, owner: Owner | None) -> None:
         """Give what was just made its owner and, unless None, its mode."""
@@ -190,6 +210,15 @@ class Root:
             return None
         above = self.lstat(rel.rpartition("/")[0])
         return above.st_gid if above.st_mode & stat.S_ISGID else owner.gid
+
+
+def _opened(place: str, flags: int, fd: int) -> int:
+    try:
+        return open_without_links(place, flags, fd)
+    except OSError as err:
+        if err.errno != errno.ELOOP:
+            raise
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), place) from None
 
 
 def _is_link(name: str, fd: int) -> bool:

@@ -86,7 +86,10 @@ class Tree:
                 return self._placeholder(rel)
             raise
         self._check_shown(rel, status)
-        return Attributes.of(status)
+        found = Attributes.of(status)
+        if stat.S_ISDIR(status.st_mode) and not self._view.viewer.reads_all_in(rel):
+            return found.uncounted()
+        return found
 
     def list(self, path: str) -> list[Entry]:
         """The names in a folder that exist for this viewer; no virtual node is listed."""
@@ -261,6 +264,7 @@ class Tree:
         self._make_way(target)
         moved = [""]
         if stat.S_ISDIR(status.st_mode):
+            self._check_moves(source, target)
             with contextlib.suppress(OSError):
                 self._empty_out(target)
             moved = [f"/{name}" for name in self._root.files_below(source)]
@@ -331,6 +335,12 @@ class Tree:
             why = f"{paths.display(rel)}: not to be written by this agent"
             raise self._view.denied("write", rel, AccessError(why))
 
+    def _check_moves(self, *folders: str) -> None:
+        for folder in folders:
+            if not self._view.viewer.writes_all_in(folder):
+                why = f"{paths.display(folder)}: not to be moved by this agent"
+                raise self._view.denied("rename", folder, AccessError(why))
+
     def _existing_to_change(self, rel: str) -> os.stat_result:
         self._past.refuse(rel)
         if asked_by(rel):
@@ -388,7 +398,8 @@ class Tree:
             names = [f"{rel}/{name}" for name in os.listdir(fd)]
         finally:
             os.close(fd)
-        if all(self._view.store.has_ended(name) for name in names):
+        may = self._view.viewer.can_write
+        if all(may(name) and self._view.store.has_ended(name) for name in names):
             for name in names:
                 self._give_way(name)
                 self._writers.wrote(name, "forget")

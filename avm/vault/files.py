@@ -8,6 +8,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from avm.base import paths
+from avm.base.beneath import open_without_links
 from avm.base.errors import NotFoundError, RepositoryError
 from avm.vault.location import Vault
 
@@ -43,13 +44,13 @@ class Stamp(NamedTuple):
 
 
 def open_quietly(place: str, flags: int) -> int:
-    """Open for reading without a trace in the time of last access, which is for people to set.
-    Raises OSError."""
+    """Open for reading, over no symbolic link, without a trace in the time of last access, which is
+    for people to set. Raises OSError."""
     flags |= os.O_RDONLY | os.O_CLOEXEC
     try:
-        return os.open(place, flags | getattr(os, "O_NOATIME", 0))
+        return open_without_links(place, flags | getattr(os, "O_NOATIME", 0))
     except PermissionError:  # that is for the file's owner alone
-        return os.open(place, flags)
+        return open_without_links(place, flags)
 
 
 def walk(vault: Vault) -> Walk:

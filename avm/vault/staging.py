@@ -21,7 +21,7 @@ from avm.base import memory_file, paths
 from avm.base.errors import RepositoryError
 from avm.vault import git, index_file
 from avm.vault.changes import Change, changes
-from avm.vault.files import RACY_NS, Stamp, open_quietly
+from avm.vault.files import RACY_NS, Stamp, goes_through_link, open_quietly
 from avm.vault.history import head
 from avm.vault.location import Vault
 from avm.vault.objects import FILE_MODE, Blob, Moved, Objects
@@ -336,7 +336,7 @@ class Stager:
             is_folder = stat.S_ISDIR(place.lstat().st_mode)
         except OSError:
             return True
-        return is_folder or place.parent.resolve() != place.parent
+        return is_folder or goes_through_link(self._vault, rel)
 
     def _update(
         self,

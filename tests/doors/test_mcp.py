@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -455,6 +456,17 @@ def test_a_server_knows_the_names_that_it_is_told(vault: Path) -> None:
         url = url.replace("0.0.0.0", "127.0.0.1")
         for host, code in (("memory.example", 200), ("memory.example:80", 200), ("x.example", 421)):
             assert post(url, token, headers={"Host": host}).status_code == code
+
+
+def test_an_answer_waits_for_no_acknowledgement() -> None:
+    from avm.mcp.server import _listen
+
+    with (
+        _listen("127.0.0.1", 0) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_server_on_ipv6(vault: Path) -> None:

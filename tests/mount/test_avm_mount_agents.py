@@ -66,6 +66,15 @@ def test_one_agent_sees_nothing_of_the_other_by_any_way(two: tuple[Mount, Mount]
     assert "of_akashi" not in hermes.search("word")
 
 
+def test_an_agent_is_told_of_its_own_mounts_alone(two: tuple[Mount, Mount]) -> None:
+    akashi, hermes = two
+    for more in ((), ("--json",)):
+        told = run_avm("status", "--agent", "akashi", *more).stdout
+        assert str(akashi.point) in told
+        assert str(hermes.point) not in told and "of_hermes" not in told
+    assert str(hermes.point) in run_avm("status").stdout
+
+
 def test_what_is_not_the_agents_does_not_exist(two: tuple[Mount, Mount]) -> None:
     akashi, hermes = two
     (akashi.behind / "of_owner.md").write_text("word\n")
@@ -118,6 +127,31 @@ def test_a_link_in_the_vault_leads_an_agent_nowhere(two: tuple[Mount, Mount]) ->
     for rel in ("file.md", "folder/of_hermes.md", "vault/config", "folder/:search?word"):
         assert failing((akashi.shared / rel).read_bytes) == "ENOENT"
     assert "onlyhermes" not in akashi.search("word") + akashi.ask(":tags")
+
+
+def test_a_link_put_in_the_place_of_a_folder_leads_nowhere(two: tuple[Mount, Mount]) -> None:
+    """The kernel remembers the folder for a second; another mount, or a pull, puts a link there."""
+    akashi, hermes = two
+    (akashi.behind / "of_owner").mkdir()
+    (akashi.behind / "of_owner/same.md").write_text("word\n")
+    for number in range(5):
+        folder = akashi.shared / f"folder{number}"
+        folder.mkdir()
+        (folder / "same.md").write_text("own\n")
+        there = hermes.shared / folder.name
+        there.rename(hermes.shared / f"moved{number}")
+        there.symlink_to("../of_owner")
+        for act in (
+            (folder / "same.md").read_text,
+            (folder / "same.md").unlink,
+            partial((folder / "new.md").write_text, "new"),
+            partial((folder / "same.md").rename, akashi.private / "mine.md"),
+            partial(os.link, folder / "same.md", akashi.private / "mine.md"),
+            partial(os.truncate, folder / "same.md", 0),
+        ):
+            assert failing(act) == "ENOENT"
+    assert os.listdir(akashi.behind / "of_owner") == ["same.md"]
+    assert (akashi.behind / "of_owner/same.md").read_text() == "word\n"
 
 
 def test_the_owner_sees_all_but_git(mounting: Mounting) -> None:

@@ -1,117 +1,44 @@
-"""What an agent may not see is nowhere: every way to ask, in Python and on the command line.
-
-Each private text, title, tag, alias and file name holds a marker word of its own. No answer and no
-error may hold one, unless the question did.
-"""
+"""What an agent may not see is nowhere: every way to ask, in Python and on the command line."""
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import git, run_avm
+from access_world import (
+    AGENTS,
+    CROOKED,
+    MARKERS,
+    NEAR,
+    OTHER,
+    SHARED,
+    absent,
+    as_text,
+    check,
+    lay_vault,
+    secret,
+    snapshot,
+    write,
+)
+from conftest import run_avm
 
 from avm import AVM, AgentMemory, AVMError
+from avm.base import atomic
 from avm.overlay import virtual
 from avm.overlay.tree import Tree
-
-AGENTS = ("akashi", "hermes")
-OTHER = {"akashi": "hermes", "hermes": "akashi"}
-#: An agent whose name only begins like that of another.
-NEAR = "akashi2"
-#: Whose notes each marker tells of.
-MARKERS = {
-    "akashi": "quokka",
-    "hermes": "walrus",
-    NEAR: "ocelot",
-    "the owner": "badger",
-    "denied": "wombat",
-}
-#: The owner's own configuration: what is shared beyond the rest, and what of that is not.
-RULES = """
-[groups.everybody]
-members = ["*"]
-read = ["/given/**"]
-deny = ["/memory/shared/hr", "/given/hr/**", "/memory/shared/wombat_file.md"]
-"""
-SHARED = "/memory/shared/open.md"
-
-
-def hidden_from(agent: str) -> tuple[str, ...]:
-    """The words that `agent` must never be shown."""
-    return tuple(word for name, word in MARKERS.items() if name != agent)
-
-
-def secret(marker: str) -> str:
-    """A memory whose every part tells whose it is; its tag, links and words match others' too."""
-    return (
-        f"---\ntitle: {marker} title\ntags: [{marker}tag, common]\nimportance: 1.0\n"
-        f"aliases: [{marker} alias, shadow]\npinned: true\n---\n"
-        f"# {marker} heading\n\ncommon words of the {marker} [[{marker}link]] [[open]] #{marker}2\n"
-    )
+from avm.vault import files
 
 
 @pytest.fixture(scope="module")
 def vault(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A vault in which everybody has notes, with links laid out to lead astray."""
-    folder = tmp_path_factory.mktemp("access")
-    (folder / "outside").mkdir()
-    (folder / "outside/badger_outside.md").write_text(secret("badger"))
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AUTHOR", "COMMITTER"):
-            patch.setenv(f"GIT_{name}_NAME", "Pat Person")
-            patch.setenv(f"GIT_{name}_EMAIL", "pat@example.org")
-        AVM(folder / "vault").close()
-        root = folder / "vault"
-        for name in (*AGENTS, NEAR):
-            word = MARKERS[name]
-            for place in (f"{word}_note.md", f"{word}_deep/{word}_plan.md", f"{word}_data.csv"):
-                _write(root / "memory/private" / name / place, secret(word))
-            _write(root / "memory/private" / name / "same.md", secret(word))
-        for place in ("badger_root.md", "notes/badger_diary.md", "memory/badger_loose.md"):
-            _write(root / place, secret("badger"))
-        _write(root / "notes/diary.md", secret("badger"))
-        _write(root / "memory/private/badger_between.md", secret("badger"))
-        _write(root / "memory/sharedbadger/badger_near.md", secret("badger"))
-        for place in ("hr/wombat_note.md", "hr/same.md", "hr/wombat_data.csv", "wombat_file.md"):
-            _write(root / "memory/shared" / place, secret("wombat"))
-        _write(root / "given/hr/wombat_plan.md", secret("wombat"))
-        _write(root / "given/plan.md", "common plan for everybody #common\n")
-        _write(root / ".git/avm/config.toml", RULES)
-        _write(root / SHARED[1:], "common words for everybody [[same]] [[diary]] #common\n")
-        targets = [f"memory/private/{n}/same" for n in (*AGENTS, NEAR)] + ["private/hermes/same.md"]
-        targets += ["same", "shadow", "diary", "notes/diary", "/notes/diary.md", "to_hermes/same"]
-        _write(root / "memory/shared/links.md", " ".join(f"[[{target}]]" for target in targets))
-        _lay_links(root, folder)
-        git(root, "add", "--all")
-        git(root, "commit", "--quiet", "-m", "All of it")
-    return root
-
-
-def _write(place: Path, text: str) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(text)
-
-
-def _lay_links(root: Path, folder: Path) -> None:
-    shared = root / "memory/shared"
-    for name in AGENTS:
-        word = MARKERS[name]
-        (shared / f"to_{name}").symlink_to(f"../private/{name}")
-        (shared / f"file_{name}.md").symlink_to(f"../private/{name}/{word}_note.md")
-        mine, other = root / "memory/private" / name, root / "memory/private" / OTHER[name]
-        (mine / "peek").symlink_to(other)
-        (mine / "peek.md").symlink_to(other / "same.md")
-    (shared / "root").symlink_to("../..")
-    (shared / "root.md").symlink_to("../../badger_root.md")
-    (shared / "outside").symlink_to(folder / "outside")
-    (shared / "outside.md").symlink_to(folder / "outside/badger_outside.md")
+    """The vault of access_world."""
+    return lay_vault(tmp_path_factory.mktemp("access"))
 
 
 @pytest.fixture(scope="module")
@@ -201,22 +128,6 @@ QUESTIONS = [
 ]
 
 
-def check(agent: str, shown: str, *asked: str) -> None:
-    """No hidden word in `shown`, but where the question itself brought it in."""
-    told = shown
-    for text in filter(None, asked):
-        told = told.replace(repr(text.strip()), "").replace(text.strip("/"), "")
-    leaked = [word for word in hidden_from(agent) if word in told.casefold()]
-    assert not leaked, f"{agent} was shown {leaked} in {shown!r}"
-
-
-def as_text(value: Any) -> str:
-    """Everything that an answer holds."""
-    if isinstance(value, list):
-        return "\n".join(map(as_text, value))
-    return str(dataclasses.asdict(value)) if dataclasses.is_dataclass(value) else str(value)  # type: ignore[arg-type]
-
-
 def test_the_trap_is_laid(avm: AVM) -> None:
     """The owner finds every marker by the questions that must tell agents nothing."""
     for word in MARKERS.values():
@@ -303,15 +214,8 @@ def test_files_of_others_look_like_none(avm: AVM, agent: str, path: str) -> None
     readers = ("read", "read_bytes", "meta", "exists", "body", "ends", "news")
     for name in (*readers, "links", "backlinks", "forget"):
         said = _said(view, name, path)
-        assert said in (_absent(path), "False", f"path {path!r}: {_CROOKED}"), (name, path)
+        assert said in (absent(path), "False", f"path {path!r}: {CROOKED}"), (name, path)
         check(agent, said, path)
-
-
-_CROOKED = "a vault path has no empty, '.' or '..' component"
-
-
-def _absent(path: str) -> str:
-    return f"no memory at /{path.strip('/')}"
 
 
 def _said(view: AgentMemory, name: str, path: str) -> str:
@@ -371,7 +275,7 @@ def test_tools_in_folders_of_others(avm: AVM, agent: str) -> None:
 def test_tools_on_others_files_find_none(avm: AVM, vault: Path, agent: str, path: str) -> None:
     """As `test_files_of_others_look_like_none`; nothing is changed either."""
     tools, before = tools_of(avm, agent), snapshot(vault)
-    none = (_absent(path), f"path {path!r}: {_CROOKED}")
+    none = (absent(path), f"path {path!r}: {CROOKED}")
     assert _called(tools, "avm_read", path) in none
     for name, *args in (("avm_edit", "x"), ("avm_edit", "x", "common"), ("avm_forget",)):
         assert _called(tools, name, path, *args) in none
@@ -382,21 +286,6 @@ def test_tools_on_others_files_find_none(avm: AVM, vault: Path, agent: str, path
 
 
 # Writing, in Python
-
-
-def snapshot(root: Path) -> dict[str, str]:
-    """Every file in the work tree and around it, with its text or target."""
-    found = {}
-    for folder, folders, names in os.walk(root.parent):
-        for name in [*names, *folders]:
-            place = Path(folder, name)
-            if ".git" in place.parts:
-                continue
-            if place.is_symlink():
-                found[str(place)] = f"-> {os.readlink(place)}"
-            elif place.is_file():
-                found[str(place)] = place.read_text()
-    return found
 
 
 @pytest.mark.parametrize(("agent", "path"), cases(forbidden_paths))
@@ -417,6 +306,36 @@ def test_nothing_of_others_can_be_written_or_removed(
         with pytest.raises(AVMError) as raised:
             call()
         check(agent, str(raised.value), path)
+    assert snapshot(vault) == before
+
+
+@pytest.mark.parametrize("title", ["same", "nothing"])
+@pytest.mark.parametrize("namespace", ["hr", "HR", "hr/deep", "team/hr", "h\u200br", "none/.gitx"])
+def test_nothing_is_remembered_where_it_is_denied(
+    avm: AVM, vault: Path, namespace: str, title: str
+) -> None:
+    """Whether there is a memory of that title, or of that text, is not told either."""
+    view, before = avm.agent_memory("akashi"), snapshot(vault)
+    with pytest.raises(AVMError) as raised:
+        view.remember("common words", title=title, namespace=namespace)
+    if ".git" not in namespace:
+        shown = f"/memory/shared/{namespace}"
+        assert str(raised.value) == f"{shown}: agent akashi may not write there"
+    assert snapshot(vault) == before
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_name_that_is_denied_is_passed_over(avm: AVM, vault: Path, there: bool) -> None:
+    """Be there a memory of that name or none."""
+    view, before = avm.agent_memory("akashi"), snapshot(vault)
+    team = vault / "memory/shared/team"
+    if there:
+        write(team / "wombat_pay.md", "text")
+    try:
+        made = view.remember("text", title="wombat_pay", namespace="team")
+        assert (made.path, made.hints) == ("/memory/shared/team/wombat_pay-2.md", ())
+    finally:
+        shutil.rmtree(team)
     assert snapshot(vault) == before
 
 
@@ -501,6 +420,101 @@ def test_nodes_of_others_files_cannot_be_written(
             check(agent, str(raised.value), name, path)
     tree.close()
     assert snapshot(vault) == before
+
+
+def test_a_folder_goes_nowhere_with_what_is_denied_in_it(avm: AVM, vault: Path) -> None:
+    """A rule is on a place: elsewhere what it hides would come into sight."""
+    team, tree = vault / "memory/shared/team", Tree(avm.agent_memory("akashi"))
+    write(team / "hr/wombat_pay.md", secret("wombat"))
+    write(team / "plain.md", "common\n")
+    before = snapshot(vault)
+    acts = (
+        lambda: tree.rename("/memory/shared/team", "/memory/shared/other"),
+        lambda: tree.rename("/memory/shared/team", "/memory/private/akashi/team"),
+        lambda: tree.rename("/memory/shared/team/hr", "/memory/shared/other"),
+    )
+    try:
+        for act, number in zip(acts, (errno.EACCES, errno.EACCES, errno.ENOENT), strict=True):
+            with pytest.raises((AVMError, OSError)) as raised:
+                act()
+            assert raised.value.errno == number
+            check("akashi", str(raised.value))
+            assert snapshot(vault) == before
+        tree.rename("/memory/shared/team/plain.md", "/memory/shared/plain.md")
+        tree.unlink("/memory/shared/plain.md")
+    finally:
+        tree.close()
+        shutil.rmtree(team)
+
+
+def test_the_status_of_a_folder_counts_nothing_hidden(avm: AVM, vault: Path) -> None:
+    """A folder has a link for each folder in it, and on some disks a size for each name."""
+    tree, owners = Tree(avm.agent_memory("akashi")), Tree(avm)
+    folders = ("/", "/memory", "/memory/private", "/memory/shared", "/given")
+    counted = {path: (owners.attributes(path).st_nlink, tree.attributes(path)) for path in folders}
+    own = tree.attributes("/memory/private/akashi").st_nlink
+    tree.close()
+    owners.close()
+    assert {shown.st_nlink for _, shown in counted.values()} == {1}
+    assert {shown.st_size for _, shown in counted.values()} == {4096}
+    for path, (links, _) in counted.items():
+        assert links == (vault / path[1:]).stat().st_nlink
+    assert own == (vault / "memory/private/akashi").stat().st_nlink
+
+
+def test_what_is_denied_and_expired_is_not_moved_aside(avm: AVM, vault: Path) -> None:
+    team, tree = vault / "memory/shared/team", Tree(avm.agent_memory("akashi"))
+    for name in ("wombat_pay.md", "plain.md"):
+        write(team / name, "---\nexpires: 2020-01-01\n---\n")
+    before = snapshot(vault)
+    try:
+        with pytest.raises(OSError) as raised:
+            tree.rmdir("/memory/shared/team")
+        assert raised.value.errno == errno.ENOTEMPTY
+        assert snapshot(vault) == before
+    finally:
+        tree.close()
+        shutil.rmtree(team)
+
+
+@pytest.mark.parametrize(
+    ("module", "moment", "act", "there"),
+    [
+        (files, "open_quietly", lambda view: view.read("/memory/shared/mid/same.md"), None),
+        (atomic, "replace", lambda view: view.write("/memory/shared/mid/same.md", "x"), "x"),
+        (atomic, "write_new", lambda view: view.remember("x", "new", namespace="mid"), "own"),
+    ],
+    ids=["read", "write", "remember"],
+)
+def test_a_link_that_comes_at_the_last_moment_leads_nowhere(
+    avm: AVM, vault: Path, monkeypatch: pytest.MonkeyPatch,
+    module: Any, moment: str, act: Callable[[AgentMemory], object], there: str | None,
+) -> None:  # fmt: skip
+    """An agent with a mount can put a link where its folder was, while another door is at work."""
+    shared, view, known = vault / "memory/shared", avm.agent_memory("akashi"), snapshot(vault)
+    write(shared / "mid/same.md", "own")
+    avm.search("own")  # what is indexed is not read once more in between
+    really = getattr(module, moment)
+
+    def late(*args: Any, **named: Any) -> Any:
+        if not (shared / "moved").exists():
+            (shared / "mid").rename(shared / "moved")
+            (shared / "mid").symlink_to("../private/hermes")
+        return really(*args, **named)
+
+    monkeypatch.setattr(module, moment, late)
+    try:
+        if there is None:
+            with pytest.raises(AVMError) as raised:
+                act(view)
+            check("akashi", str(raised.value))
+        else:
+            act(view)
+            assert (shared / "moved/same.md").read_text() == there
+    finally:
+        (shared / "mid").unlink()
+        shutil.rmtree(shared / "moved")
+    assert snapshot(vault) == known
 
 
 def _ask(vault: Path, agent: str, *args: str) -> str:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vault_helpers import FORMATS, make
 
-from avm.base import merging
+from avm.base import merging, paths
 from avm.base.errors import RepositoryError
 from avm.vault import merge_trees
 from avm.vault.identity import Identity
@@ -555,7 +555,7 @@ def test_any_two_sides_come_to_one_tree_that_has_what_both_wrote(
     assert words_in(shared.files(one)) | words_in(shared.files(other)) <= words_in(files)
     assert not any(b"<<<<<<<" in text or b">>>>>>>" in text for text in files.values())
     for copy, rel in found.copies.items():
-        assert merging.copied_from(copy) == rel
+        assert paths.copied_from(copy) == rel
         assert copy in files
     # Merged once more with either side nothing changes.
     for side in (one, other):

@@ -15,6 +15,7 @@ from conftest import git
 from avm import AVM
 from avm.base.errors import RepositoryError
 from avm.index.index import Index
+from avm.vault import files
 from avm.vault.location import Vault, open_vault
 from avm.vault.survey import Survey, Walk
 
@@ -275,7 +276,7 @@ def test_a_part_of_the_index_is_brought_up_to_date(vault: Vault) -> None:
 def test_no_folder_is_passed_by_because_no_descriptor_is_left(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    survey, opened = Survey(vault), os.open
+    survey, opened = Survey(vault), files.open_without_links
     assert "deep/c" in names(survey.walk())
 
     def exhausted(place: str, flags: int) -> int:
@@ -283,7 +284,7 @@ def test_no_folder_is_passed_by_because_no_descriptor_is_left(
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), place)
         return opened(place, flags)
 
-    monkeypatch.setattr(os, "open", exhausted)
+    monkeypatch.setattr(files, "open_without_links", exhausted)
     with pytest.raises(RepositoryError, match="deep: Too many open files; try again"):
         survey.walk()
     monkeypatch.undo()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from avm.base import memory_file, merging
+from avm.base import memory_file, merging, paths
 from avm.base.errors import UnsureError
 from avm.base.merging import Merged, Side
 from avm.vault.git import blob_id
@@ -376,13 +376,13 @@ def test_front_matter_of_what_is_no_memory_is_text() -> None:
 )
 def test_a_copy_is_named_after_its_file(rel: str, name: str) -> None:
     assert merging.copy_name(rel, "12345678" + "9" * 32) == name
-    assert merging.copied_from(name) == rel
-    assert merging.copied_from(rel) is None
+    assert paths.copied_from(name) == rel
+    assert paths.copied_from(rel) is None
 
 
 def test_a_copy_of_a_copy_is_of_the_copy() -> None:
     first = merging.copy_name("a.md", "1" * 40)
-    assert merging.copied_from(merging.copy_name(first, "2" * 40)) == first
+    assert paths.copied_from(merging.copy_name(first, "2" * 40)) == first
 
 
 def test_a_copy_of_a_name_that_is_no_utf_8_still_says_whose_it_is() -> None:

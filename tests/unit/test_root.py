@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from avm.base import beneath
+from avm.base.beneath import Opening
 from avm.overlay.root import Owner, Root
 
 AS_ROOT = os.geteuid() == 0
@@ -195,3 +198,68 @@ def test_files_below(root: Root, tmp_path: Path) -> None:
     assert root.files_below("a/one") == []
     with pytest.raises(FileNotFoundError):
         root.files_below("missing")
+
+
+OPENINGS = {"at once": beneath.open_without_links, "step by step": beneath.step_by_step}
+
+
+@pytest.mark.parametrize("opening", OPENINGS.values(), ids=OPENINGS)
+@pytest.mark.parametrize("way", ["absolute", "relative"])
+def test_no_link_on_the_way_is_followed(tmp_path: Path, opening: Opening, way: str) -> None:
+    top = tmp_path.resolve()
+    (top / "a/b").mkdir(parents=True)
+    (top / "a/b/file").write_text("text")
+    (top / "link").symlink_to("a")
+    (top / "a/link").symlink_to("b/file")
+    fd = os.open(top, os.O_RDONLY)
+    before = f"{top}/" if way == "absolute" else ""
+
+    def errno_of(name: str, flags: int = os.O_RDONLY) -> int:
+        with pytest.raises(OSError) as raised:
+            opening(before + name, flags, fd)
+        return raised.value.errno or 0
+
+    try:
+        found = opening(f"{before}a/b/file", os.O_RDONLY, fd)
+        assert os.read(found, 9) == b"text"
+        os.close(found)
+        for name in ("link/b/file", "a/link", "link"):
+            assert errno_of(name) == errno.ELOOP, name
+        assert errno_of("a/b/file/x") == errno.ENOTDIR
+        assert errno_of("a/none/x") == errno_of("a/none") == errno.ENOENT
+    finally:
+        os.close(fd)
+
+
+def test_a_link_in_the_place_of_a_folder_has_the_kernel_look_again(
+    root: Root, tmp_path: Path
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/file").write_text("text")
+    (tmp_path / "mine").symlink_to("theirs")
+    (tmp_path / "theirs/link").symlink_to("file")
+    acts: dict[str, Callable[[str], object]] = {
+        "lstat": root.lstat,
+        "open": lambda rel: root.open(rel, os.O_RDONLY),
+        "create": lambda rel: root.create(f"{rel}2", os.O_WRONLY, 0o644, None),
+        "unlink": root.unlink,
+        "rename": lambda rel: root.rename(rel, "other"),
+        "rename into": lambda rel: root.rename("theirs/file", rel),
+        "link": lambda rel: root.link(rel, "other"),
+        "mkdir": lambda rel: root.mkdir(f"{rel}2", 0o755, None),
+        "symlink": lambda rel: root.symlink("x", f"{rel}2", None),
+        "truncate": lambda rel: root.truncate(rel, 0),
+        "chmod": lambda rel: root.chmod(rel, 0o600),
+        "utime": lambda rel: root.utime(rel, 0, 0),
+        "readlink": lambda rel: root.readlink(rel.replace("file", "link")),
+        "list": root.open_folder,
+    }
+    for what, act in acts.items():
+        with pytest.raises(OSError) as raised:
+            act("mine/file")
+        assert raised.value.errno == errno.ESTALE, what
+    with pytest.raises(OSError) as raised:
+        root.open("theirs/link", os.O_RDONLY)
+    assert raised.value.errno == errno.ELOOP
+    assert sorted(os.listdir(tmp_path / "theirs")) == ["file", "link"]
+    assert (tmp_path / "theirs/file").read_text() == "text"

@@ -48,6 +48,8 @@ def _crowded(view: View) -> Iterator[Finding]:
     viewer = view.viewer
     everything = Filter(viewer.read_folders, "", float("-inf"), denied=viewer.denied)
     for folder in sorted({paths.parent(row.path) for row in index.list_memories(everything)}):
+        if not viewer.reads_all_in(folder):
+            continue  # how many there are is not this agent's to know
         try:
             count = sum(1 for _ in os.scandir(root / folder))
         except OSError:
