@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avm.api.supervision import Supervision
 from avm.api.waiting import Waiting
-from avm.base import atomic, paths
+from avm.base import paths
 from avm.base.access import Viewer
-from avm.base.beneath import open_without_links
 from avm.base.config import Config
 from avm.base.errors import (
-    AccessError,
     AVMError,
-    ExistsError,
     RepositoryError,
-    UsageError,
 )
 from avm.base.lazy import lazy
 from avm.vault import files
 from avm.vault.files import Stamp, open_quietly
 from avm.vault.location import Vault
 from avm.vault.locks import Lock, is_held, is_shared, locked, share
+from avm.vault.placing import Placing
 from avm.vault.processes import GitWatch
 
 if TYPE_CHECKING:
@@ -64,7 +59,6 @@ _FLUSH_SECONDS = 30.0
 _HELD_SECONDS = 1.0
 #: Of how many memories it is kept in mind when they expire; some 400 bytes each.
 _MOST_ENDINGS = 100_000
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Store:
@@ -79,6 +73,7 @@ class Store:
         self.config = config
         self._waiting = waiting
         self._watch = GitWatch(vault.root)
+        self._placing = Placing(vault, fsync=config.fsync)
         self._writing = vault.write_lock
         self._loading = threading.RLock()
         self._background: BackgroundCommitter | None = None
@@ -334,35 +329,14 @@ class Store:
 
     def write_new(self, rel: str, data: bytes, agent: str | None) -> bool:
         """Create a file; False if the name is taken. Raises AccessError, QuotaError, UsageError."""
-        try:
-            with self._folder_of(rel) as (fd, name):
-                if _mode_at(fd, name) is not None:
-                    return False
-                self.supervision.make_room(rel, len(data), agent)
-                atomic.write_new(Path(name), data, fsync=self.config.fsync, dir_fd=fd)
-        except FileExistsError:
-            return False
-        except OSError as err:
-            raise _cannot_write(rel, err) from None
-        return True
+        return self._placing.write_new(rel, data, self._room(rel, data, agent))
 
     def replace(self, rel: str, data: bytes, agent: str | None) -> None:
         """Write a whole file over what is there; call it while `changing`.
 
         Raises AccessError, ExistsError, QuotaError, UsageError.
         """
-        try:
-            with self._folder_of(rel) as (fd, name):
-                _check_replaceable(rel, fd, name)
-                self.supervision.make_room(rel, len(data), agent)
-                atomic.replace(Path(name), data, fsync=self.config.fsync, dir_fd=fd)
-        except OSError as err:
-            raise _cannot_write(rel, err) from None
-
-    def remove(self, rel: str) -> None:
-        """Remove a file; call it while `changing`. Raises FileNotFoundError, AccessError."""
-        with self._folder_of(rel, make=False) as (fd, name):
-            os.unlink(name, dir_fd=fd)
+        self._placing.replace(rel, data, self._room(rel, data, agent))
 
     def rewrite(self, rel: str, data: bytes, agent: str | None) -> None:
         """Write a whole file into the one that is there, which others have open; call it while
@@ -370,18 +344,14 @@ class Store:
         UsageError.
         """
         self.supervision.make_room(rel, len(data), agent)
-        try:
-            with self._folder_of(rel) as (folder, name):
-                fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            with open(fd, "wb", buffering=0) as file:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[file.write(rest) :]
-                file.truncate()
-                if self.config.fsync:
-                    os.fsync(fd)
-        except OSError as err:
-            raise _cannot_write(rel, err) from None
+        self._placing.rewrite(rel, data)
+
+    def remove(self, rel: str) -> None:
+        """Remove a file; call it while `changing`. Raises FileNotFoundError, AccessError."""
+        self._placing.remove(rel)
+
+    def _room(self, rel: str, data: bytes, agent: str | None) -> Callable[[], None]:
+        return lambda: self.supervision.make_room(rel, len(data), agent)
 
     def put(self, rel: str, data: bytes | None, agent: str | None, op: str) -> None:
         """Write a whole file, or with None remove it, for `agent`; what stood there becomes a
@@ -503,57 +473,6 @@ class Store:
         row = self.index.memory(rel)
         return row.ends if row else None
 
-    @contextlib.contextmanager
-    def _folder_of(self, rel: str, *, make: bool = True) -> Iterator[tuple[int, str]]:
-        """The folder that `rel` is in, and the name there; `make` it if it is missing. It stays
-        that folder, whatever is put in its place. Raises AccessError, OSError."""
-        *folders, name = rel.split("/")
-        fd = os.open(self.vault.root, _FOLDER)
-        try:
-            for number, folder in enumerate(folders, 1):
-                above = fd
-                try:
-                    fd = _stepped(folder, above, make)
-                except OSError as err:
-                    if err.errno not in (errno.ELOOP, errno.ENOTDIR):
-                        raise
-                    shown = paths.display("/".join(folders[:number]))
-                    what = f"{shown} is no folder: cannot write {paths.display(rel)}"
-                    raise AccessError(what) from None
-                os.close(above)
-            yield fd, name
-        finally:
-            os.close(fd)
-
-
-def _stepped(folder: str, above: int, make: bool) -> int:
-    try:
-        return open_without_links(folder, _FOLDER, above)
-    except FileNotFoundError:
-        if not make:
-            raise
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder, dir_fd=above)
-        return open_without_links(folder, _FOLDER, above)
-
-
-def _mode_at(fd: int, name: str) -> int | None:
-    """The mode of what has this name in a folder; None if nothing has."""
-    try:
-        return os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
-    except FileNotFoundError:
-        return None
-
-
-def _check_replaceable(rel: str, fd: int, name: str) -> None:
-    mode = _mode_at(fd, name)
-    if mode is None:
-        return
-    if stat.S_ISLNK(mode):
-        raise AccessError(f"{paths.display(rel)} is a symbolic link: AVM does not write to it")
-    if stat.S_ISDIR(mode):
-        raise ExistsError(f"{paths.display(rel)} is a folder")
-
 
 def _head(place: str, most: int) -> bytes:
     """The beginning of a file: enough to hold the longest front matter that is read; empty if it
@@ -571,7 +490,3 @@ def _head(place: str, most: int) -> bytes:
         return b""
     finally:
         os.close(fd)
-
-
-def _cannot_write(rel: str, err: OSError) -> AVMError:
-    return UsageError(f"cannot write {paths.display(rel)}: {err.strerror}")
