@@ -35,7 +35,7 @@ def replace(target: Path, data: bytes, *, fsync: bool = False, mode: int | None 
     if mode is None:
         with contextlib.suppress(FileNotFoundError):
             mode = target.stat().st_mode & 0o7777
-    temp = _write_temp(target, data, fsync)
+    temp = _write_temp(target, data, fsync, mode)
     try:
         if mode is not None:
             os.chmod(temp, mode)
@@ -57,9 +57,11 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _write_temp(target: Path, data: bytes, fsync: bool) -> Path:
+def _write_temp(target: Path, data: bytes, fsync: bool, mode: int | None = None) -> Path:
+    """With `mode` nobody may read it meanwhile who may not read the target."""
     temp = target.parent / f"{TEMP_PREFIX}{os.getpid()}-{next(_serial)}"
-    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    fd = os.open(temp, flags, 0o666 if mode is None else mode & 0o666)
     try:
         view = memoryview(data)
         while view:
