@@ -43,7 +43,7 @@ def replace(
     if mode is None:
         with contextlib.suppress(FileNotFoundError):
             mode = os.stat(target, dir_fd=dir_fd).st_mode & 0o7777
-    temp = _write_temp(target, data, fsync, dir_fd)
+    temp = _write_temp(target, data, fsync, dir_fd, mode)
     try:
         if mode is not None:
             os.chmod(temp, mode, dir_fd=dir_fd)
@@ -65,9 +65,13 @@ def sync_folder(folder: Path, dir_fd: int | None = None) -> None:
         os.close(fd)
 
 
-def _write_temp(target: Path, data: bytes, fsync: bool, dir_fd: int | None) -> Path:
+def _write_temp(
+    target: Path, data: bytes, fsync: bool, dir_fd: int | None, mode: int | None = None
+) -> Path:
+    """With `mode` nobody may read it meanwhile who may not read the target."""
     temp = target.parent / f"{TEMP_PREFIX}{os.getpid()}-{next(_serial)}"
-    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=dir_fd)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    fd = os.open(temp, flags, 0o666 if mode is None else mode & 0o666, dir_fd=dir_fd)
     try:
         view = memoryview(data)
         while view:

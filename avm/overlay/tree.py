@@ -224,6 +224,8 @@ class Tree:
         self._root.mknod(path[1:], mode, device, owner)
         if stat.S_ISREG(mode):
             self._writers.wrote(path[1:], "remember")
+        else:
+            self._writers.count(path[1:])
 
     def unlink(self, path: str) -> None:
         """Remove a file."""

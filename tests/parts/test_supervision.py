@@ -200,11 +200,22 @@ def test_every_way_to_make_a_file_counts(tree: Tree) -> None:
         lambda: tree.symlink("a.md", f"{HOME}/d.md"),
         lambda: tree.link(f"{HOME}/a.md", f"{HOME}/d.md"),
         lambda: tree.mknod(f"{HOME}/d.md", 0o100644, 0),
+        lambda: tree.mknod(f"{HOME}/d", 0o010644, 0),
     ):
         _refused(make)
     tree.rename(f"{HOME}/a.md", f"{HOME}/d.md")  # no more than before
     tree.unlink(f"{HOME}/b.md")
     _write(tree, "/memory/shared/e.md", b"")
+
+
+def test_special_files_count(tree: Tree) -> None:
+    _write(tree, f"{HOME}/a.md", b"")
+    for name in "bc":
+        tree.mknod(f"{HOME}/{name}", 0o010644, 0)
+    _refused(lambda: tree.mknod(f"{HOME}/d", 0o010644, 0))
+    tree.unlink(f"{HOME}/b")
+    tree.mknod(f"{HOME}/d", 0o010644, 0)
+    assert tree._view.status().quota == "3 of 3 files, 0 of 100 bytes"
 
 
 def test_bytes_are_counted_while_a_file_is_open(tree: Tree) -> None:
