@@ -20,9 +20,9 @@ def test_a_private_file_is_private_at_every_moment(
     meanwhile: list[int] = []
     chmod = os.chmod
 
-    def watched(path: Path, mode: int) -> None:
+    def watched(path: Path, mode: int, **named: int | None) -> None:
         meanwhile.append(path.stat().st_mode & 0o777)
-        chmod(path, mode)
+        chmod(path, mode, **named)
 
     monkeypatch.setattr(os, "chmod", watched)
     atomic.replace(target, b"a token", mode=given)
