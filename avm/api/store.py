@@ -230,8 +230,9 @@ class Store:
 
     def commit_soon(self, agent: str | None) -> None:
         """Have what waits committed by another process, and do not wait for that: by the keeper; by
-        a program of its own what `agent` wrote, where no keeper may be started."""
-        if not self._authors.read()[0]:
+        a program of its own what `agent` wrote, where no keeper may be started. Not where nothing
+        is to be committed in the background."""
+        if self.config["commit.who"] == "off" or not self._authors.read()[0]:
             return
         connection = self.keeper.connect()
         if connection is not None:
@@ -312,14 +313,16 @@ class Store:
 
     def record(self, rel: str, agent: str | None, op: str) -> Mark | None:
         """Note who wrote `rel`, after the file is in place; nobody where AVM commits nothing."""
-        self.supervision.wrote(rel, agent, op)
-        if not files.is_below_memory(rel):
-            return None
-        from avm.vault.authors import Entry
+        mark = None
+        if files.is_below_memory(rel):
+            from avm.vault.authors import Entry
 
-        if op == "forget":
-            self._endings.pop(rel, None)
-        return self._authors.record(Entry(rel, agent, op, self.now()), fsync=self.config.fsync)
+            if op == "forget":
+                self._endings.pop(rel, None)
+            entry = Entry(rel, agent, op, self.now())
+            mark = self._authors.record(entry, fsync=self.config.fsync)
+        self.supervision.wrote(rel, agent, op)
+        return mark
 
     def still_noted(self, mark: Mark) -> bool:
         """Whether the note that gave `mark` is the newest of all, and no commit can settle it that

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from avm.base.access import Quota
+from avm.base.access import Quota, Viewer
 from avm.base.config import Config
-from avm.base.errors import QuotaError
+from avm.base.errors import QuotaError, RepositoryError
 from avm.base.lazy import lazy
 from avm.vault.location import Vault
+from avm.vault.usage import Made, Usage
 
 if TYPE_CHECKING:
     from avm.vault.audit import Audit
-    from avm.vault.usage import Usage
 
 
 class Supervision:
@@ -43,46 +45,41 @@ class Supervision:
         return self._usages[agent]
 
     def _opened(self, agent: str) -> Usage | None:
-        quota = self._config.access.of(agent).quota
-        if quota == Quota():
+        rules = self._config.access.of(agent)
+        if rules.quota == Quota():
             return None
-        from avm.vault.usage import Usage
+        return Usage(self._vault, agent, rules.quota, Viewer(agent, rules).can_read)
 
-        return Usage(self._vault, agent, quota)
+    def make_room(self, rel: str, size: int, agent: str | None, *, hold: bool = False) -> None:
+        """Before `agent` makes the file `rel` of `size` bytes. With `hold` it is open, and counts
+        as that large until `counted`. Raises QuotaError."""
+        if self.usage(agent) is not None:
+            self.make_room_for([Made(rel, size)], agent, hold=hold)
 
-    def make_room(
-        self,
-        rel: str,
-        size: int,
-        agent: str | None,
-        *,
-        source: str | None = None,
-        hold: bool = False,
+    def make_room_for(
+        self, made: Collection[Made], agent: str | None, *, hold: bool = False
     ) -> None:
-        """Before `agent` makes the file `rel` of `size` bytes, of `source` if that is renamed.
-
-        With `hold` it is open, and counts as that large until `counted`. Raises QuotaError.
-        """
+        """The same for several files, of which all or none are made."""
         usage = self.usage(agent)
-        if usage is None:
+        if usage is None or not made:
             return
         try:
-            usage.check(rel, size, source=source, hold=hold)
+            usage.check(made, hold=hold)
         except QuotaError as error:
-            self.denied(agent, "write", rel, str(error))
+            self.denied(agent, "write", next(iter(made)).rel, str(error))
             raise
 
-    def counted(self, rel: str, agent: str | None) -> None:
-        """Count what `agent` made of the file at `rel`, which it has open no more."""
+    def counted(self, rel: str, agent: str | None, *, closed: bool = True) -> None:
+        """Count what `agent` made of the file at `rel`, which it has open no more if `closed`."""
         usage = self.usage(agent)
         if usage is not None:
-            usage.note(rel, closed=True)
+            # It is written: a count that cannot be noted is made again sooner or later.
+            with contextlib.suppress(OSError, RepositoryError):
+                usage.note(rel, closed=closed)
 
     def wrote(self, rel: str, agent: str | None, op: str) -> None:
         """Count and log a write."""
-        usage = self.usage(agent)
-        if usage is not None:
-            usage.note(rel)
+        self.counted(rel, agent, closed=False)
         if agent is not None and self._config["audit"]:
             self._audit.wrote(self._config.clock.timestamp(), self.door, agent, op, rel)
 

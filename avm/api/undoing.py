@@ -11,6 +11,7 @@ from avm.base import paths
 from avm.base.errors import AccessError, NotFoundError, RepositoryError, UsageError
 from avm.base.times import format_instant
 from avm.vault import files
+from avm.vault.usage import Made
 
 if TYPE_CHECKING:
     from avm.api.written import Collected, Restored, Undone
@@ -103,6 +104,8 @@ class Undoing(Past):
         did = {paths.display(rel): _verb(self._on_disk(rel), data) for rel, data in changed.items()}
         left = {paths.display(rel): why for rel, why in conflicts.items()}
         if not dry_run and changed:
+            made = [Made(rel, len(data)) for rel, data in changed.items() if data is not None]
+            self.store.supervision.make_room_for(made, own)
             for rel, data in changed.items():
                 self.store.put(rel, data, own, "undo")
             subject = _subject(chosen, writer, changed)

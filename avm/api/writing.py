@@ -111,6 +111,7 @@ class Writing(Viewed):
                 self.store.allowed.allow(rel, raw, findings)
                 found |= dict.fromkeys(findings)
         if found:
+            self.store.supervision.wrote(rel, self.viewer.agent, "allow")
             self.store.commit_in_background()
         return list(found)
 

@@ -128,7 +128,8 @@ class Viewer:
         """Whether `rel` may be made, changed or removed.
 
         Nobody writes the vault's own `.git` through AVM; agents write neither `.git*` nor
-        `.avmignore` files, which would configure git and AVM for everybody.
+        `.avmignore` files, which would configure git and AVM for everybody, nor what has the name
+        of AVM's temporary files, which nobody sees.
         """
         if paths.in_dot_git(rel):
             return False
@@ -137,7 +138,7 @@ class Viewer:
         # A folder that is an agent's to write in is not its own to remove; a single file is.
         inside = any(rel.startswith(f + "/") for f in self.write_folders)
         inside = inside or (rel in self.write_folders and paths.is_memory_name(rel))
-        if not inside or any(_configures(part) for part in rel.split("/")):
+        if not inside or any(_is_reserved(part) for part in rel.split("/")):
             return False
         return not self._denies(rel)
 
@@ -146,8 +147,8 @@ class Viewer:
         if paths.in_dot_git(folder):
             return False
         inside = self.agent is None or _is_in(folder, self.write_folders)
-        configures = self.agent is not None and any(map(_configures, folder.split("/")))
-        return inside and not configures and not self._denies(folder)
+        reserved = self.agent is not None and any(map(_is_reserved, folder.split("/")))
+        return inside and not reserved and not self._denies(folder)
 
     def _denies(self, rel: str) -> bool:
         return bool(self.denied) and _is_in(compared(rel), self.denied)
@@ -180,8 +181,10 @@ class Viewer:
             return read
         if self.rules.read_only:
             return Verdict(False, "read_only")
-        if any(_configures(part) for part in rel.split("/")):
-            return Verdict(False, "a file of this name would configure git or AVM for everybody")
+        if any(_is_reserved(part) for part in rel.split("/")):
+            return Verdict(
+                False, "a name that would configure git or AVM for everybody, or that is AVM's own"
+            )
         return Verdict(False, "nothing lets this agent write there")
 
 
@@ -201,6 +204,6 @@ def _shown(rel: str, folders: Collection[str]) -> str:
     return paths.display(one)
 
 
-def _configures(name: str) -> bool:
+def _is_reserved(name: str) -> bool:
     seen = compared(name)
-    return seen.startswith(".git") or seen == ".avmignore"
+    return seen.startswith((".git", paths.TEMP_PREFIX)) or seen == ".avmignore"

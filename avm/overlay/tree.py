@@ -26,6 +26,7 @@ from avm.overlay.root import Owner, Root
 from avm.overlay.virtual import asked_by, folder_exists
 from avm.overlay.writers import Writers
 from avm.vault.locks import locked
+from avm.vault.usage import Made
 
 if TYPE_CHECKING:
     from avm.vault.journal import Mark
@@ -270,9 +271,10 @@ class Tree:
             with contextlib.suppress(OSError):
                 self._empty_out(target)
             moved = [f"/{name}" for name in self._root.files_below(source)]
-        for tail in moved if self._writers.limited else ():
-            size = self._root.lstat(source + tail).st_size
-            self._writers.make_room(target + tail, size, source=source + tail)
+        if self._writers.limited:
+            sizes = ((tail, self._root.lstat(source + tail).st_size) for tail in moved)
+            made = [Made(target + tail, size, source + tail) for tail, size in sizes]
+            self._writers.make_room_for(made)
         with self._changing(target):
             for tail in moved:
                 self._writers.close_version(source + tail)

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 from avm.api import View
@@ -17,6 +17,7 @@ from avm.overlay.hidden import is_hidden_file
 
 if TYPE_CHECKING:
     from avm.vault.journal import Mark
+    from avm.vault.usage import Made
 
 #: As long after the note of who wrote a file a further write needs none: the commit, which waits
 #: until a path has rested, counts from the note.
@@ -126,12 +127,14 @@ class Writers:
             return None
         return self.view.wrote(rel, op)
 
-    def make_room(
-        self, rel: str, size: int = 0, *, source: str | None = None, hold: bool = False
-    ) -> None:
+    def make_room(self, rel: str, size: int = 0, *, hold: bool = False) -> None:
         """Before this viewer makes the file `rel` of `size` bytes: Supervision.make_room."""
-        supervision, agent = self.view.store.supervision, self.view.viewer.agent
-        supervision.make_room(rel, size, agent, source=source, hold=hold)
+        agent = self.view.viewer.agent
+        self.view.store.supervision.make_room(rel, size, agent, hold=hold)
+
+    def make_room_for(self, made: Collection[Made]) -> None:
+        """The same for several files."""
+        self.view.store.supervision.make_room_for(made, self.view.viewer.agent)
 
     def count(self, rel: str) -> None:
         """Count what this viewer made of the file at `rel`."""

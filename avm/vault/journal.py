@@ -56,10 +56,13 @@ class Journal:
             finally:
                 os.close(fd)
 
-    def records(self) -> Iterator[dict[str, Any]]:
-        """What was appended, oldest first, less lines that a kill cut short."""
+    def records(self, start: int = 0) -> Iterator[dict[str, Any]]:
+        """What was appended, oldest first, less lines that a kill cut short; from the byte `start`
+        on, where a record ended."""
         try:
-            lines = self.file.read_bytes().splitlines()
+            with self.file.open("rb") as file:
+                file.seek(start)
+                lines = file.read().splitlines()
         except FileNotFoundError:
             return
         for line in lines:

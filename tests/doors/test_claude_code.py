@@ -225,14 +225,14 @@ def test_few_tokens_may_be_many_characters(vault: Path) -> None:
 @pytest.mark.parametrize("event", ["PreCompact", "Stop", "SessionEnd"])
 @pytest.mark.parametrize("kept", [True, False])
 def test_what_waits_is_committed(vault: Path, event: str, kept: bool) -> None:
-    quiet = {"AVM_COMMIT_QUIET": "1h", "AVM_COMMIT_MAX_WAIT": "1h"}
-
     def committed() -> bool:
         return "new.md" in git(vault, "log", "--format=", "--name-only")
 
+    config = 'commit.quiet = "1h"\ncommit.max_wait = "1h"\n'
+
     def write_and_run() -> None:
         with AVM(vault) as avm:
-            (vault / ".git/avm/config.toml").write_text('commit.who = "off"\n')
+            (vault / ".git/avm/config.toml").write_text(config)
             avm.agent_memory("akashi").store.put(
                 "memory/private/akashi/new.md", b"new\n", "akashi", "remember"
             )
@@ -240,7 +240,7 @@ def test_what_waits_is_committed(vault: Path, event: str, kept: bool) -> None:
         assert told(event, session_id="one") == ""
 
     if kept:
-        with keeper_of(vault, **quiet):
+        with keeper_of(vault):
             write_and_run()
             wait_for(committed, "a commit by the keeper")
     else:

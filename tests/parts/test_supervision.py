@@ -250,6 +250,99 @@ def test_what_is_written_to_an_unlinked_file_is_let_go(tree: Tree) -> None:
     _write(tree, f"{HOME}/b.md", b"x" * 100)
 
 
+def test_names_of_our_own_are_no_store(tree: Tree) -> None:
+    view = tree._view
+    for make in (
+        lambda: _write(tree, f"{HOME}/.avm-tmp-1.md", b"x"),
+        lambda: tree.mkdir(f"{HOME}/.avm-tmp-2", 0o755),
+        lambda: view.write(f"{HOME}/.avm-tmp-1.md", "x"),
+    ):
+        with pytest.raises(AccessError):
+            make()
+
+
+def test_what_has_two_names_counts_twice(tree: Tree) -> None:
+    """A name that was not written to has grown as well, and stays when the other is removed."""
+    _write(tree, f"{HOME}/a.md", b"")
+    tree.link(f"{HOME}/a.md", f"{HOME}/b.md")
+    handle = tree.open(f"{HOME}/b.md", os.O_WRONLY)
+    handle.write(b"x" * 40, 0)
+    handle.release()
+    assert tree._view.status().quota == "2 of 3 files, 80 of 100 bytes"
+    tree.unlink(f"{HOME}/b.md")
+    assert tree._view.status().quota == "1 of 3 files, 40 of 100 bytes"
+
+
+def test_a_folder_is_moved_in_whole_or_not_at_all(tree: Tree) -> None:
+    folder = tree._view.store.vault.root / "memory/shared/big"
+    folder.mkdir(parents=True)
+    for number in range(4):
+        (folder / f"{number}.md").write_text("x" * 30)
+    _refused(lambda: tree.rename("/memory/shared/big", f"{HOME}/big"))
+    (folder / "0.md").unlink()
+    tree.rename("/memory/shared/big", f"{HOME}/big")
+    assert tree._view.status().quota == "3 of 3 files, 90 of 100 bytes"
+
+
+def test_an_undo_is_whole_or_not_at_all(opened: Callable[[str], AgentMemory]) -> None:
+    view = opened("{ files = 2 }")
+    made = [view.remember(text).path for text in ("one", "two")]
+    view.commit()
+    for path in made:
+        view.forget(path)
+    view.commit()
+    forgotten = view.log(limit=1)[0].hash
+    view.remember("three")
+    with pytest.raises(QuotaError):
+        view.undo(commit=forgotten)
+    assert len(view.memories()) == 1
+
+
+def test_what_may_not_be_read_any_more_does_not_count(
+    vault: Path, opened: Callable[[str], AgentMemory]
+) -> None:
+    view = opened("{ bytes = 1000 }")
+    view.write("/memory/shared/hr/x.md", "x" * 10)
+    (vault / "memory/shared/hr/x.md").write_text("x" * 777)
+    denying = opened('{ bytes = 1000 }\ndeny = ["/memory/shared/hr"]')
+    assert told(denying) == "0 of 1,000 bytes"
+
+
+def test_processes_read_what_is_new_and_keep_it_short(
+    opened: Callable[[str], AgentMemory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "_MOST_LINES", 20)
+    one, two = opened("{ files = 9 }"), opened("{ files = 9 }")
+    for number in range(40):
+        (one, two)[number % 2].write(f"{HOME}/{number % 4}.md", "x" * number)
+    journal = one.store.vault.own_state / "usage/akashi.jsonl"
+    assert len(journal.read_text().splitlines()) < 40
+    assert told(one) == told(two) == "4 of 9 files"
+
+
+def test_a_spoiled_count_is_made_again(opened: Callable[[str], AgentMemory]) -> None:
+    view = opened("{ files = 3 }")
+    view.remember("one")
+    journal = view.store.vault.own_state / "usage/akashi.jsonl"
+    spoiled = [{"counted": time.time() + 9e9}, {"path": 5, "size": 1}, {"path": "x", "size": "y"}]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in [*spoiled, "z"]))
+    view.remember("two")
+    assert told(view) == "2 of 3 files"
+
+
+def test_a_write_that_cannot_be_counted_is_the_agents_all_the_same(
+    opened: Callable[[str], AgentMemory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **named: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    view = opened("{ files = 3 }")
+    monkeypatch.setattr(usage.Usage, "note", full)
+    path = view.remember("one").path
+    view.commit()
+    assert view.history(path)[0].agent == "akashi"
+
+
 # The audit log
 
 
