@@ -18,6 +18,7 @@ from avm.cli.door import Door, shared, warn
 from avm.hooks import installing
 from avm.hooks.hosts import HOSTS, Launch
 from avm.hooks.installing import Change
+from avm.hooks.part import value_of
 from avm.hooks.records import Records
 from avm.vault.location import open_vault
 
@@ -35,26 +36,37 @@ from avm.vault.location import open_vault
 def command(door: Door, host: str, project: bool, dry_run: bool, uninstall: bool) -> None:
     """Put AVM's MCP server, and Claude Code's hooks, into the configuration of a coding agent.
 
-    The agent acts as --agent NAME, by default the host's own name, in the vault of --vault, by
-    default the one that AVM finds when the host starts it. Another time it brings what is there up
-    to date. docs/coding-agents.md says which files are changed and how they are put back.
+    The agent acts as --agent NAME, by default as it is installed, else under the host's own name;
+    in the vault of --vault, by default as it is installed, else the one that AVM finds when the
+    host starts it. Another time it brings what is there up to date. docs/coding-agents.md says
+    which files are changed and how they are put back.
     """
-    folder = Path.cwd() if project else None
-    agent = check_agent(door.agent or host)
+    folder = _project() if project else None
     records = Records(config.install_records())
     if uninstall:
-        launch = Launch("avm", agent)
+        launch = Launch("avm", host)
         shared_with = installing.shared_places(host, launch, folder)
         files = HOSTS[host].files(launch, folder)
         changes = installing.plan_uninstall(files, records, shared_with)
     else:
-        launch = Launch("avm" if project else _program(), agent, _vault(door.vault))
+        words = installing.installed_as(HOSTS[host].files(Launch("avm", host), folder))
+        agent = check_agent(door.agent or value_of(words, "--agent") or host)
+        vault = _vault(door.vault or value_of(words, "--vault"))
+        launch = Launch("avm" if project else _program(), agent, vault)
         changes = installing.plan_install(HOSTS[host].files(launch, folder), records)
     if not dry_run:
         installing.apply(changes, records)
     _tell(door, changes, dry_run)
     if not uninstall:
         _mention(HOSTS[host].missing if not project else "")
+
+
+def _project() -> Path:
+    """The current folder. Raises UsageError where its files would be the user's own."""
+    folder = Path.cwd()
+    if folder == Path.home().resolve():
+        raise UsageError("this is your home folder, and no project: leave --project out")
+    return folder
 
 
 def _program() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from avm.hooks.json_text import BOM, TextError
+from avm.hooks.text import BOM, TextError, is_blank, line_end
 
 
 class Marks(NamedTuple):
@@ -35,16 +35,16 @@ def find(text: str, marks: Marks) -> tuple[int, int] | None:
 
 def put(text: str, body: str, marks: Marks) -> str:
     """Put the block in, at the end, or in the place of the one that is there. Raises TextError."""
-    line_end = _line_end(text)
-    block = f"{marks.begin}\n{body}{marks.end}".replace("\n", line_end)
+    end = line_end(text)
+    block = f"{marks.begin}\n{body}{marks.end}".replace("\n", end)
     place = find(text, marks)
     if place is not None:
         return text[: place[0]] + block + text[place[1] :]
-    if not text.removeprefix(BOM).strip():
-        return text + block + line_end
+    if is_blank(text):
+        return text + block + end
     # Before the last line end: without one, there is none afterwards either.
-    at = len(text) - len(line_end) if text.endswith(line_end) else len(text)
-    return text[:at] + line_end * 2 + block + text[at:]
+    at = len(text) - len(end) if text.endswith(end) else len(text)
+    return text[:at] + end * 2 + block + text[at:]
 
 
 def take(text: str, marks: Marks) -> str:
@@ -52,15 +52,11 @@ def take(text: str, marks: Marks) -> str:
     place = find(text, marks)
     if place is None:
         return text
-    line_end = _line_end(text)
+    end = line_end(text)
     before, after = text[: place[0]], text[place[1] :]
-    if before.endswith(line_end * 2):
-        return before.removesuffix(line_end * 2) + after
-    return before + after.removeprefix(line_end)
-
-
-def _line_end(text: str) -> str:
-    return "\r\n" if "\r\n" in text else "\n"
+    if before.endswith(end * 2):
+        return before.removesuffix(end * 2) + after
+    return before + after.removeprefix(end)
 
 
 def _lines(text: str, mark: str) -> list[int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,9 +12,9 @@ from typing import NamedTuple
 from avm.base import atomic
 from avm.base.errors import ConfigError, ExistsError
 from avm.hooks.hosts import HOSTS, File, Launch
-from avm.hooks.json_text import BOM, TextError
 from avm.hooks.part import Part
 from avm.hooks.records import Record, Records, sum_of
+from avm.hooks.text import TextError, is_blank, lines
 
 
 class Change(NamedTuple):
@@ -79,7 +78,21 @@ def apply(changes: Sequence[Change], records: Records) -> None:
     for change in changes:
         _check(change)
     for change in changes:
-        _apply(change, records)
+        try:
+            _apply(change, records)
+        except OSError as err:
+            raise ConfigError(f"{change.place}: {err.strerror}") from None
+
+
+def installed_as(files: Iterable[File]) -> list[str]:
+    """The command line of AVM's server as it is installed in one of the files; [] for none."""
+    for file in files:
+        for place in file.places:
+            if _holds(place, file.part):
+                with _told(place):
+                    if words := file.part.words(_text(place, _read(_target(place)) or b"")):
+                        return words
+    return []
 
 
 def diff(change: Change) -> str:
@@ -87,8 +100,8 @@ def diff(change: Change) -> str:
     before, after = (
         os.devnull if data is None else str(change.place) for data in (change.old, change.new)
     )
-    lines = difflib.unified_diff(_lines(change.old), _lines(change.new), before, after)
-    shown = (line if line.endswith("\n") else f"{line}\n\\ No newline at end\n" for line in lines)
+    told = difflib.unified_diff(_lines(change.old), _lines(change.new), before, after)
+    shown = (line if line.endswith("\n") else f"{line}\n\\ No newline at end\n" for line in told)
     return "".join(shown)
 
 
@@ -146,7 +159,7 @@ def _original(place: Path, old: bytes | None, part: Part, record: Record | None)
         text = part.take(_text(place, old), None if was is None else _text(place, was))
         if part.is_in(text):
             raise TextError(_UNSURE, 1)
-    if part.is_all(text) and (was is None or not was.decode().removeprefix(BOM).strip()):
+    if part.is_all(text) and (was is None or is_blank(was.decode())):
         return was
     return text.encode()
 
@@ -184,6 +197,9 @@ def _is_in(place: Path, data: bytes, part: Part) -> bool:
 def _check(change: Change) -> None:
     if _read(change.target) != change.old:
         raise ConfigError(f"{change.place} has changed meanwhile: try again")
+    folder = next(folder for folder in change.target.parents if folder.exists())
+    if change.new != change.old and not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{change.place}: its folder may not be written to")
 
 
 def _apply(change: Change, records: Records) -> None:
@@ -249,7 +265,7 @@ def _told(place: Path) -> Iterator[None]:
 
 
 def _lines(data: bytes | None) -> list[str]:
-    return re.findall(r"[^\n]*\n|[^\n]+", (data or b"").decode("utf-8", "replace"))
+    return lines((data or b"").decode("utf-8", "replace"))
 
 
 _KEPT = "kept: another agent reads them"

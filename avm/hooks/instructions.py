@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from avm.hooks import block
-from avm.hooks.json_text import BOM
+from avm.hooks.text import is_blank
 
 #: The same for every host: they share the AGENTS.md of a project.
 TEXT = """\
@@ -38,5 +38,8 @@ class Instructions:
     def is_in(self, text: str) -> bool:
         return block.find(text, block.MARKDOWN) is not None
 
+    def words(self, text: str) -> list[str]:
+        return []
+
     def is_all(self, text: str) -> bool:
-        return not text.removeprefix(BOM).strip()
+        return is_blank(text)

@@ -45,6 +45,9 @@ class JsonHooks:
     def is_in(self, text: str) -> bool:
         return bool(self._ours(json_text.or_empty(text)))
 
+    def words(self, text: str) -> list[str]:
+        return []
+
     def is_all(self, text: str) -> bool:
         return json_text.is_empty(text)
 

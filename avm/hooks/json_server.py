@@ -52,6 +52,12 @@ class JsonServer:
         nodes = [_server(root, form) for form in self._forms]
         return any(node and _is_ours(node.value) for node in nodes)
 
+    def words(self, text: str) -> list[str]:
+        root = json_text.parse(json_text.or_empty(text))
+        nodes = (_server(root, form) for form in self._forms)
+        ours = (_words(node.value) for node in nodes if node and _is_ours(node.value))
+        return next(ours, [])
+
     def is_all(self, text: str) -> bool:
         return json_text.is_empty(text)
 
@@ -80,10 +86,15 @@ def _updated(text: str, node: Node, form: Form) -> str:
 
 
 def _is_ours(server: object) -> bool:
+    return starts_server(_words(server))
+
+
+def _words(server: object) -> list[Any]:
+    """The command line of a server; [] for what is none."""
+    words: list[Any] = []
     if not isinstance(server, dict):
-        return False
-    words = []
+        return words
     for key in _COMMAND:
         value = server.get(key, [])
         words += value if isinstance(value, list) else [value]
-    return starts_server(words)
+    return words

@@ -11,21 +11,14 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-BOM = "\ufeff"
+from avm.hooks.text import BOM, TextError, is_blank, line_end
+
 Keys = tuple[str | int, ...]
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _COMMENT = re.compile(r"//[^\r\n]*|/\*.*?\*/", re.DOTALL)
 _COMMENT_BESIDE = re.compile(r"[ \t]*(?://[^\r\n]*|/\*[^\r\n]*?\*/)")
 _UNIT = "  "
-
-
-class TextError(ValueError):
-    """A text that cannot be read or changed: `line` says where, counted from 1."""
-
-    def __init__(self, why: str, line: int) -> None:
-        super().__init__(why)
-        self.line = line
 
 
 @dataclass(slots=True)
@@ -158,7 +151,7 @@ def remove(text: str, path: Keys, original: str | None = None) -> str:
 
 def or_empty(text: str) -> str:
     """A text without anything in it as one that holds an empty object; any other as it is."""
-    if text.removeprefix(BOM).strip():
+    if not is_blank(text):
         return text
     return (BOM if text.startswith(BOM) else "") + "{}\n"
 
@@ -254,7 +247,7 @@ class _Layout:
     """How a text is laid out: its line ends, its indent, whether it is all in one line."""
 
     def __init__(self, text: str, root: Node) -> None:
-        self.line_end = "\r\n" if "\r\n" in text else "\n"
+        self.line_end = line_end(text)
         self.unit = _UNIT
         first = root.children[0] if root.children else None
         if first and "\n" in (gap := text[first.lead : first.start]):

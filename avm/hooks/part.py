@@ -9,6 +9,10 @@ from typing import Protocol
 
 #: The name of AVM's MCP server in every host.
 SERVER = "avm"
+#: What a host hands AVM besides its verb.
+OPTIONS = ("--agent", "--vault")
+#: `hook HOST EVENT`
+_HOOK_WORDS = 3
 #: Said of a server of that name that does not start AVM.
 ANOTHERS = "is another server: rename it, then install again"
 
@@ -31,6 +35,9 @@ class Part(Protocol):
     def is_in(self, text: str) -> bool:
         """Whether it is there, in any form."""
 
+    def words(self, text: str) -> list[str]:
+        """The command line of AVM's server that is there; [] for none."""
+
     def is_all(self, text: str) -> bool:
         """Whether nothing is left of a text that it was taken out of."""
 
@@ -41,12 +48,19 @@ def starts_server(words: Sequence[object]) -> bool:
 
 
 def starts_hook(words: Sequence[str], host: str) -> bool:
-    """Whether a command line has `avm … hook HOST` in it."""
-    for start in range(len(words)):
-        rest = words[start + 1 :]
-        if _is_avm(words[start : start + 1]) and ("hook", host) in pairwise(rest):
-            return True
-    return False
+    """Whether a command line is `avm hook HOST EVENT`, with options of AVM's, and nothing else: in
+    a longer one a person does things of their own."""
+    rest = list(words[1:])
+    for option in OPTIONS:
+        if option in rest:
+            place = rest.index(option)
+            del rest[place : place + 2]
+    return _is_avm(words[:1]) and len(rest) == _HOOK_WORDS and rest[:2] == ["hook", host]
+
+
+def value_of(words: Sequence[str], option: str) -> str | None:
+    """What follows an option in a command line."""
+    return next((value for word, value in pairwise(words) if word == option), None)
 
 
 def _is_avm(words: Sequence[object]) -> bool:

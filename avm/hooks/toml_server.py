@@ -10,8 +10,8 @@ from typing import Any
 
 from avm.base.errors import ExistsError
 from avm.hooks import block
-from avm.hooks.json_text import BOM, TextError
 from avm.hooks.part import ANOTHERS, SERVER, starts_server
+from avm.hooks.text import BOM, TextError, is_blank, lines
 
 _SERVERS = "mcp_servers"
 _HEADER = re.compile(
@@ -52,27 +52,30 @@ class TomlServer:
     def is_in(self, text: str) -> bool:
         return _is_ours(_server(_load(text)))
 
+    def words(self, text: str) -> list[str]:
+        there = _server(_load(text))
+        return _words(there) if _is_ours(there) else []
+
     def is_all(self, text: str) -> bool:
-        return not text.removeprefix(BOM).strip()
+        return is_blank(text)
 
     def _body(self) -> str:
-        lines = [f"[{_SERVERS}.{SERVER}]"]
-        lines += [f"{key} = {_shown(value)}" for key, value in self._server.items()]
-        return "".join(f"{line}\n" for line in lines)
+        pairs = (f"{key} = {_shown(value)}\n" for key, value in self._server.items())
+        return "".join((f"[{_SERVERS}.{SERVER}]\n", *pairs))
 
     def _updated(self, text: str) -> str:
         """The text with other values in the lines of the table that say how AVM is started."""
         inside = False
-        lines = text.splitlines(keepends=True)
-        for number, line in enumerate(lines):
+        changed = lines(text)
+        for number, line in enumerate(changed):
             if line.lstrip().startswith("["):
                 header = _HEADER.match(line.strip())
                 inside = header is not None and header["sub"] is None
             key = line.partition("=")[0].strip()
             if inside and key in self._server:
                 end = line[len(line.rstrip("\r\n")) :]
-                lines[number] = f"{key} = {_shown(self._server[key])}{end}"
-        return "".join(lines)
+                changed[number] = f"{key} = {_shown(self._server[key])}{end}"
+        return "".join(changed)
 
     def _checked(self, text: str, data: dict[str, Any]) -> str:
         """`text`, if it is the one of `data` with this server. Raises TextError."""
@@ -109,10 +112,15 @@ def _server(data: dict[str, Any]) -> Any:
 
 
 def _is_ours(server: object) -> bool:
+    return starts_server(_words(server))
+
+
+def _words(server: object) -> list[Any]:
+    """The command line of a server; [] for what is none."""
     if not isinstance(server, dict):
-        return False
+        return []
     args = server.get("args", [])
-    return starts_server([server.get("command"), *(args if isinstance(args, list) else ())])
+    return [server.get("command"), *(args if isinstance(args, list) else ())]
 
 
 def _without_block(text: str) -> str:
@@ -126,7 +134,7 @@ def _without_table(text: str) -> str:
     """Without the marks and the table's own lines: a host may have put others between the marks."""
     inside = False
     kept: list[str] = []
-    for line in text.splitlines(keepends=True):
+    for line in lines(text):
         bare = line.strip()
         if bare.startswith("["):
             inside = _HEADER.match(bare) is not None
@@ -139,8 +147,7 @@ def _without_table(text: str) -> str:
 
 
 def _line_of_table(text: str) -> int:
-    lines = text.splitlines()
-    found = (number for number, line in enumerate(lines, 1) if _HEADER.match(line.strip()))
+    found = (number for number, line in enumerate(lines(text), 1) if _HEADER.match(line.strip()))
     return next(found, 1)
 
 

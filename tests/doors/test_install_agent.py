@@ -269,9 +269,10 @@ def test_other_arguments_change_what_is_there(
         for words in words_in(path, kind):
             assert words[-4:] == ["--agent", "bob", "--vault", vault]
     install(host, scope, "--agent", "eve")
+    assert dones(install(host, scope)) == {"already installed"}
     for path, kind in files.items():
         for words in words_in(path, kind):
-            assert "--vault" not in words and words[-2:] == ["--agent", "eve"]
+            assert words[-4:] == ["--agent", "eve", "--vault", vault]
     install(host, scope, "--uninstall")
     assert snapshot(Path.home(), project) == before
 
@@ -478,6 +479,27 @@ def test_our_hook_in_another_s_group_leaves_it_alone(project: Path) -> None:
     path.write_text(json.dumps({"hooks": {"Stop": [{"hooks": [theirs, ours, theirs]}]}}))
     install("claude-code", "--project", "--uninstall")
     assert load(path) == {"hooks": {"Stop": [{"hooks": [theirs, theirs]}]}}
+
+
+def test_a_longer_command_is_a_person_s_own(project: Path) -> None:
+    """Also where it calls our hook among others, and where it is all that the file has."""
+    place = Path.home() / ".claude/settings.json"
+    place.parent.mkdir()
+    command = "cd ~/notes && git pull -q; avm hook claude-code Stop --agent me; notify-send done"
+    place.write_text(json.dumps({"hooks": {"Stop": [{"hooks": [{"command": command}]}]}}))
+    before = place.read_bytes()
+    install("claude-code", "--user")
+    assert command in place.read_text()
+    install("claude-code", "--user", "--uninstall")
+    assert place.read_bytes() == before
+
+
+def test_the_home_folder_is_no_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path.home())
+    done = run_avm("install-agent", "claude-code", "--project")
+    assert (done.returncode, done.stderr) == (
+        2, "avm: this is your home folder, and no project: leave --project out\n"
+    )  # fmt: skip
 
 
 def test_an_entry_that_was_taken_out_by_hand_comes_back(project: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from avm.hooks import block
 from avm.hooks.block import MARKDOWN, TOML, Marks
-from avm.hooks.json_text import TextError
+from avm.hooks.text import TextError
 from avm.hooks.toml_server import TomlServer
 
 LINES = st.lists(st.sampled_from(["", "a", "  # b", "\t", "- <!-- c -->", "é", "\ufeff"]))

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from avm.hooks import json_text
 from avm.hooks.json_hooks import JsonHooks
 from avm.hooks.json_server import Form, JsonServer
-from avm.hooks.json_text import Keys, TextError
+from avm.hooks.json_text import Keys
 from avm.hooks.part import Part
+from avm.hooks.text import TextError
 
 KEYS = ("a", "b", 'q"uote', "ключ", "", "mcpServers", "hooks", "Stop")
 SCALARS = st.sampled_from(
