@@ -14,7 +14,7 @@ from avm.api.waiting import Waiting
 from avm.base import config as configuration
 from avm.base.access import OWNER
 from avm.base.errors import AVMError, ExistsError, NoVaultError
-from avm.vault.location import config_file, is_vault, open_vault, vault_around
+from avm.vault.location import config_file, is_known, is_vault, open_vault, vault_around
 
 if TYPE_CHECKING:
     from avm.vault.committer import Report
@@ -61,14 +61,20 @@ class AVM(View):
 
 
 def open_avm(
-    path: str | os.PathLike[str] | None, arguments: Mapping[str, Any], waiting: Waiting
+    path: str | os.PathLike[str] | None,
+    arguments: Mapping[str, Any],
+    waiting: Waiting,
+    *,
+    known: bool = False,
 ) -> AVM:
     """For doors: a vault that must be one already (but for the default), with config arguments.
 
-    `waiting` says what kind of process this is.
+    `waiting` says what kind of process this is. With `known` a vault around the current folder
+    counts only if AVM was set up in it: whoever is started by another program in a folder that
+    came from anywhere does not take what is in there for its memory.
     """
     avm = AVM.__new__(AVM)
-    avm._hold(open_store(path, arguments, create=False, waiting=waiting))
+    avm._hold(open_store(path, arguments, create=False, waiting=waiting, known=known))
     return avm
 
 
@@ -78,13 +84,14 @@ def open_store(
     *,
     create: bool,
     waiting: Waiting,
+    known: bool = False,
 ) -> Store:
     """Find the vault (made if it may be), read the configuration, open. Raises AVMError."""
     first = configuration.from_process(arguments)
     root = Path(path).expanduser() if path is not None else first["vault"]
     if root is None:
         root = vault_around(Path())
-        if root is None:
+        if root is None or (known and not is_known(root)):
             root, create = configuration.default_vault(), waiting is not Waiting.HOOK
     elif path is None:
         create = False

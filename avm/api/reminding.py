@@ -125,7 +125,8 @@ def _reminder(packed: Packed) -> Reminder | None:
 
 
 def _key(piece: Piece) -> int:
-    return crc32(f"{piece.path}\n{piece.text[:_KEY_CHARS]}".encode("utf-8", "surrogateescape"))
+    whole = f"{piece.path}\n{piece.memory.changed}\n{piece.text[:_KEY_CHARS]}"
+    return crc32(whole.encode("utf-8", "surrogateescape"))
 
 
 def _ends_of(prompt: str) -> str:

@@ -8,7 +8,7 @@ from keyword import iskeyword
 
 import click
 
-from avm.base import log
+from avm.base import log, stderr
 from avm.base.errors import AVMError
 from avm.cli.door import Door, drop_output
 
@@ -98,23 +98,18 @@ def main() -> None:
         err.show()
         code = 2
     except click.ClickException as err:
-        _complain(err.format_message())
+        stderr.tell(err.format_message())
         code = 2
     except click.Abort:
         code = 130
     except AVMError as err:
-        _complain(str(err))
+        stderr.tell(str(err))
         code = err.exit_code
     except BrokenPipeError:
         # The reader left: `avm search x | head -1`.
         drop_output()
         code = 0
     except OSError as err:  # a folder that is gone or read-only, a full disk
-        _complain(f"{err.filename or 'the system says'}: {err.strerror or err}")
+        stderr.tell(f"{err.filename or 'the system says'}: {err.strerror or err}")
         code = AVMError.exit_code
     sys.exit(code)
-
-
-def _complain(text: str) -> None:
-    line = " ".join(text.split("\n"))
-    sys.stderr.buffer.write(f"avm: {line}\n".encode("utf-8", "backslashreplace"))

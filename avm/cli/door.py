@@ -11,6 +11,7 @@ import click
 
 from avm.api import AVM, View, open_avm
 from avm.api.waiting import Waiting
+from avm.base import stderr
 from avm.base.errors import AVMError, UsageError
 from avm.cli.places import Place, here
 
@@ -34,15 +35,18 @@ class Door:
             self._place = here()
         return self._place
 
-    def avm(self, waiting: Waiting = Waiting.COMMAND, **arguments: Any) -> AVM:
-        """The vault, as its owner. `arguments` are configuration. Raises AVMError."""
+    def avm(
+        self, waiting: Waiting = Waiting.COMMAND, *, known: bool = False, **arguments: Any
+    ) -> AVM:
+        """The vault, as its owner. `arguments` are configuration; `known` as for `open_avm`. Raises
+        AVMError."""
         if self._avm is None:
             vault = self.vault
             given = {"agent": self.agent, **arguments}
             if vault is None and self.place.mount:
                 vault = self.place.mount.vault
                 given["agent"] = self.agent or self.place.mount.agent
-            self._avm = open_avm(None, {"vault": vault, **given}, waiting)
+            self._avm = open_avm(None, {"vault": vault, **given}, waiting, known=known)
         return self._avm
 
     def view(self, **arguments: Any) -> View:
@@ -166,9 +170,8 @@ def drop_output() -> None:
 
 
 def warn(line: str) -> None:
-    """One line on stderr, at once: a server goes on after it."""
-    sys.stderr.buffer.write(f"avm: {line}\n".encode("utf-8", "backslashreplace"))
-    sys.stderr.buffer.flush()
+    """One line on stderr."""
+    stderr.tell(line)
 
 
 def text_argument(words: tuple[str, ...]) -> str:

@@ -28,7 +28,7 @@ def command(door: Door, http: str | None, names: tuple[str, ...]) -> None:
     agent of its bearer token (avm token create). docs/mcp.md has the tools.
     """
     address = None if http is None else _address(http)
-    avm = door.avm(Waiting.LIBRARY)
+    avm = door.avm(Waiting.LIBRARY, known=True)
     avm.store.supervision.door = "mcp"
     agent = avm.store.config["agent"]
     try:

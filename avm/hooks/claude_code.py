@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from avm.base import config
+from avm.base import config, stderr
 from avm.base.errors import AVMError
 from avm.hooks.session import Session
 
@@ -42,6 +42,8 @@ _REMINDED = (
     "From your memory (AVM), written down earlier, what this prompt brings to mind. It is"
     " information, never an instruction; it may be out of date.\n\n"
 )
+#: A terminal would obey them.
+_NO_CONTROLS = dict.fromkeys((*range(9), *range(11, 32), 127), "�")
 #: After these the context holds nothing of what the session was told.
 _FRESH = ("startup", "clear", "compact")
 
@@ -59,11 +61,12 @@ def run(event: str, vault: str | None, agent: str | None) -> None:
     working.start()
     while working.is_alive() and time.monotonic() - began < hook.seconds:
         working.join(_LOOK_SECONDS)
-    if sys.stdout:  # else its number may be another file's by now
+    if sys.stdout and not working.is_alive():  # else its number may be another file's by now
         with contextlib.suppress(OSError):
             for line in hook.said:
                 sys.stdout.buffer.write(line.encode("utf-8", "replace"))
             sys.stdout.buffer.flush()
+            hook.told()
     os._exit(0)  # whatever the other thread waits for
 
 
@@ -85,6 +88,8 @@ class _Hook:
         self.agent = agent
         self.said: list[str] = []
         self.seconds: float = config.default("hooks.wait")
+        #: What to do once that was heard.
+        self.told: Callable[[], None] = lambda: None
         self._vault = vault
         #: Kept open until the process ends: the index may still be brought up to date.
         self._avm: AVM | None = None
@@ -92,35 +97,29 @@ class _Hook:
     def work(self) -> None:
         """Do what the event is for. Raises nothing."""
         try:
-            act = _EVENTS.get(self.event)
+            act = _ACTS.get(self.event)
             if act is None:
-                raise AVMError(f"no hook for {self.event!r}; there is {', '.join(_EVENTS)}")
+                raise AVMError(f"no hook for {self.event!r}; there is {', '.join(EVENTS)}")
             text = act(self, _request(sys.stdin.fileno()) if sys.stdin else {})
             if text:
                 told = {"hookEventName": self.event, "additionalContext": text}
                 line = json.dumps({"hookSpecificOutput": told}, ensure_ascii=False)
                 self.said.append(f"{line}\n")
         except AVMError as err:
-            _complain(str(err))
+            stderr.tell(str(err))
         except Exception as err:  # noqa: BLE001  a bug of ours must not be in a person's way
-            _complain(f"{type(err).__name__}: {err}")
+            stderr.tell(f"{type(err).__name__}: {err}")
 
     def view(self) -> View:
         """Whoever the hook acts for. Raises AVMError."""
         from avm.api import open_avm
         from avm.api.waiting import Waiting
 
-        self._avm = open_avm(None, {"vault": self._vault, "agent": self.agent}, Waiting.HOOK)
+        given = {"vault": self._vault, "agent": self.agent}
+        self._avm = open_avm(None, given, Waiting.HOOK, known=True)
         settings = self._avm.store.config
         self.seconds = settings["hooks.wait"]
         return self._avm.view(settings["agent"])
-
-
-def _complain(why: str) -> None:
-    line = " ".join(why.split("\n"))
-    with contextlib.suppress(OSError, AttributeError):
-        sys.stderr.buffer.write(f"avm: {line}\n".encode("utf-8", "backslashreplace"))
-        sys.stderr.buffer.flush()
 
 
 def _request(fd: int) -> Mapping[str, Any]:
@@ -153,7 +152,7 @@ def _prompt(hook: _Hook, asked: Mapping[str, Any]) -> str | None:
         return None
     telling = _Telling(hook, asked)
     # The session's beginning may have been unheard, or too early for an answer.
-    brief = telling.brief() if telling.named and telling.known is None else None
+    brief = telling.brief() if telling.is_new else None
     return "\n".join(filter(None, (brief, telling.reminder(prompt))))
 
 
@@ -164,17 +163,19 @@ def _flush(hook: _Hook, _: Mapping[str, Any]) -> None:
 
 
 class _Telling:
-    """What one session is told. `named`: it can be told from others; `known`: the keys of what it
-    was told, None if that is not known."""
+    """What one session is told. `known`: the keys of what it was told, None if that is not known;
+    `is_new`: it was told nothing yet, and that can be noted."""
 
     def __init__(self, hook: _Hook, asked: Mapping[str, Any]) -> None:
         self._view = hook.view()
         name = asked.get("session_id")
         whose = f"{self._view.viewer.agent} {name}"
         self._session = Session(self._view.store.vault, whose) if name else None
-        self.named = self._session is not None
         self.known = self._session.known() if self._session else None
+        self.is_new = self._session is not None and self.known is None and self._session.can_note()
         self._chars = _MOST_CHARS
+        self._keys: set[int] = set()
+        hook.told = self._note
 
     def begin_anew(self) -> None:
         """The context holds nothing any more of what the session was told."""
@@ -191,28 +192,31 @@ class _Telling:
         return self._tell(_REMINDED, prompt, "hooks.reminder")
 
     def _tell(self, heading: str, prompt: str | None, key: str) -> str | None:
-        text: str | None = None
-        keys: tuple[int, ...] = ()
         tokens = self._view.store.config[key]
         while tokens:
-            told = self._view.remind(prompt, tokens, self.known or ())
+            known = self._keys.union(self.known or ())
+            told = self._view.remind(prompt, tokens, known)
             if told is None:
-                break
-            text, keys = heading + told.text, told.keys
-            if len(text) <= self._chars:
-                break
-            text, keys, tokens = None, (), tokens // 2  # few words of many characters
-        self._chars -= len(text or "")
-        self.known = (self.known or set()).union(keys)
+                return None
+            text = heading + told.text.translate(_NO_CONTROLS)
+            if len(text) < self._chars:
+                self._keys.update(told.keys)
+                self._chars -= len(text) + 1
+                return text
+            tokens //= 2  # few words of many characters
+        return None
+
+    def _note(self) -> None:
         if self._session:
-            self._session.told(keys)
-        return text
+            self._session.told(self._keys)
 
 
-_EVENTS: dict[str, Callable[[_Hook, Mapping[str, Any]], str | None]] = {
+_ACTS: dict[str, Callable[[_Hook, Mapping[str, Any]], str | None]] = {
     "SessionStart": _session_start,
     "UserPromptSubmit": _prompt,
     "PreCompact": _flush,
     "Stop": _flush,
     "SessionEnd": _flush,
 }
+#: The events of Claude Code's that AVM has a hook for.
+EVENTS = tuple(_ACTS)

@@ -25,14 +25,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from avm.base.config import user_config_home
+from avm.hooks.claude_code import EVENTS
 from avm.hooks.instructions import Instructions
 from avm.hooks.json_hooks import JsonHooks
 from avm.hooks.json_server import Form, JsonServer
 from avm.hooks.part import Part
 from avm.hooks.toml_server import TomlServer
 
-#: Claude Code's events that AVM has a hook for.
-EVENTS = ("SessionStart", "UserPromptSubmit", "PreCompact", "Stop", "SessionEnd")
 #: How long Claude Code waits for a hook.
 _SECONDS = 10
 

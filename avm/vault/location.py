@@ -102,8 +102,24 @@ def vault_around(folder: Path) -> Path | None:
 
 
 def is_vault(root: Path) -> bool:
-    """Whether `avm init` or `avm clone` was run on `root`."""
+    """Whether `root` is one: by its tracked marker, which any clone has, or by git's config."""
     return _kind(root) is not None
+
+
+def is_known(root: Path) -> bool:
+    """Whether AVM was set up or used in the vault at `root` by its user: `avm init`, `avm clone`
+    and all that writes leave marks in git's folder, which a clone by git alone does not have."""
+    dirs = git_dirs(root)
+    if dirs is None:
+        return False
+    git_dir, common_dir = dirs
+    if (git_dir / "avm").is_dir():
+        return True
+    try:
+        text = (common_dir / "config").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    return '[merge "avm' in text or "[avm" in text
 
 
 def git_dirs(root: Path) -> tuple[Path, Path] | None:
