@@ -193,12 +193,13 @@ class Tree:
             try:
                 fd = self._root.create(rel, flags | os.O_EXCL, mode, owner)
             except FileExistsError:
-                if flags & os.O_EXCL:
-                    raise
+                pass
             else:
                 with _closed_if_raised(fd):
                     noted = self._writers.wrote(rel, "remember")
                     return self._handle(rel, fd, flags, noted)
+        if flags & os.O_EXCL:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), rel)
         # It came since the kernel looked; what O_TRUNC takes from it is kept first.
         return self.open(path, flags)
 

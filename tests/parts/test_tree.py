@@ -305,3 +305,20 @@ def test_only_so_many_ends_of_memories_are_kept_in_mind(
     assert names[0][1:] in avm.store._endings
     owner.unlink(names[0])
     assert names[0][1:] not in avm.store._endings
+
+
+@pytest.mark.parametrize("there", ["file", "folder", "link"])
+def test_an_exclusive_creation_finds_the_name_taken(owner: Tree, avm: AVM, there: str) -> None:
+    place = avm.store.vault.path("memory/shared/taken")
+    place.parent.mkdir(exist_ok=True)
+    if there == "file":
+        place.write_text("theirs")
+    elif there == "folder":
+        place.mkdir()
+    else:
+        place.symlink_to("nowhere")
+    with pytest.raises(FileExistsError):
+        owner.create(
+            "/memory/shared/taken", 0o644, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_TRUNC
+        )
+    assert there != "file" or place.read_text() == "theirs"
