@@ -107,8 +107,49 @@ def test_a_dry_run_writes_nothing(avm: AVM) -> None:
 def test_a_section_with_a_secret_is_left_and_named(avm: AVM) -> None:
     token = SHAPES["github-token"](Maker(3))
     done = avm.import_text(f"{TEXT}\n## Access\n\nuse {token}\n", "CLAUDE.md")
-    assert list(done.left) == ["Access"] and "secret" in done.left["Access"]
+    assert list(done.left) == ["Access"] and "secret" in str(done.left["Access"])
     assert len(done.new) == 4
+    done = avm.import_text(f"{TEXT}\n## Access\n\nuse {token}\n", "CLAUDE.md", allow_secret=True)
+    assert (len(done.new), done.left) == (1, {})
+
+
+def test_what_is_not_in_the_file_any_more_is_named(avm: AVM) -> None:
+    avm.import_text(TEXT, "CLAUDE.md")
+    done = avm.import_text(TEXT.replace("## Deploy", "## Shipping"), "CLAUDE.md")
+    assert (done.new, done.gone) == (
+        ["/memory/shared/claude/Shipping.md"], ["/memory/shared/claude/Deploy.md"]
+    )  # fmt: skip
+    assert avm.import_text("# Other\n\ntext\n", "CLAUDE.md.bak").gone == []
+
+
+def test_files_of_one_name_are_told_apart(avm: AVM) -> None:
+    one = avm.import_text(TEXT, "~/garden/CLAUDE.md")
+    two = avm.import_text(TEXT.replace("Mondays", "Fridays"), "~/.claude/CLAUDE.md")
+    assert (len(one.new), len(two.new), two.differing) == (4, 4, [])
+    assert all(path.startswith("/memory/shared/garden/claude/") for path in one.new)
+    assert all(path.startswith("/memory/shared/claude/claude/") for path in two.new)
+
+
+def test_a_full_quota_is_said_once(tmp_path: Path) -> None:
+    run_avm("init", str(tmp_path / "v"))
+    (tmp_path / "v/.git/avm/config.toml").write_text("[agents.bob]\nquota = { files = 1 }\n")
+    (tmp_path / "CLAUDE.md").write_text(TEXT)
+    done = run_avm(
+        "--vault", str(tmp_path / "v"), "import", "--agent", "bob", str(tmp_path / "CLAUDE.md")
+    )
+    assert done.returncode == 18 and "1 new, 3 not taken" in done.stdout
+    assert done.stderr.count("\n") == 1 and "Build and 2 more: " in done.stderr
+
+
+def test_a_link_is_the_file_that_it_leads_to(tmp_path: Path) -> None:
+    run_avm("init", str(tmp_path / "v"))
+    (tmp_path / "CLAUDE.md").write_text(TEXT)
+    (tmp_path / "AGENTS.md").symlink_to("CLAUDE.md")
+    told = [
+        run_avm("--vault", str(tmp_path / "v"), "import", str(tmp_path / name)).stdout
+        for name in ("CLAUDE.md", "AGENTS.md")
+    ]
+    assert "4 new" in told[0] and "4 there already" in told[1]
 
 
 def test_front_matter_of_the_file_is_no_section(avm: AVM) -> None:
