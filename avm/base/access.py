@@ -162,10 +162,16 @@ class Viewer:
             return Verdict(True, "the owner sees all")
         if self._denies(rel):
             return Verdict(False, f"deny: {_shown(rel, self.rules.deny)}")
+        return self._given(rel, writing=False)
+
+    def _given(self, rel: str, *, writing: bool) -> Verdict:
+        """What gives `rel` to the viewer, to read or to write."""
+        if self.agent is None:
+            return Verdict(True, "the owner sees all")
         for name, folders in (
             ("its own folder", (paths.agent_folder(self.agent),)),
             ("shared", (paths.SHARED,)),
-            ("read", self.rules.read),
+            ("read", () if writing else self.rules.read),
             ("write", self.rules.write),
         ):
             if _is_in(rel, folders):
@@ -175,7 +181,7 @@ class Viewer:
     def writing(self, rel: str) -> Verdict:
         """Whether `rel` may be written, and by what rule; for people."""
         if self.can_write(rel):
-            return Verdict(True, self.reading(rel).why)
+            return self._given(rel, writing=True)
         read = self.reading(rel)
         if not read.allowed:
             return read

@@ -120,12 +120,17 @@ def _items(where: str, value: Any) -> list[str]:
 def _rel(where: str, pattern: str) -> str:
     """A folder with all in it, or one file: `/projects/**`, `/projects/plan.md`."""
     path = pattern.removesuffix("/**").rstrip("/")
+    if not path and pattern:
+        raise UsageError(f"{where} holds {pattern!r}: name folders and files of the vault, not all")
     if any(char in path for char in "*?[") or not path.startswith("/"):
         raise UsageError(
             f"{where} holds {pattern!r}: give a folder such as /projects/** or a file such as"
             " /projects/plan.md"
         )
-    rel = paths.clean_rel(path)
+    try:
+        rel = paths.clean_rel(path)
+    except UsageError as err:
+        raise UsageError(f"{where}: {err}") from None
     if not rel or paths.in_dot_git(rel):
         raise UsageError(f"{where} holds {pattern!r}: name a folder or file of the vault")
     return rel

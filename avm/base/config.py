@@ -360,7 +360,10 @@ def _read_file(file: Path, access: AccessRules) -> dict[str, Any]:
         raise ConfigError(f"{file}: {err}") from None
     values = {}
     for kind in ("agents", "groups"):
-        for name, rules in table.pop(kind, {}).items():
+        tables = table.pop(kind, {})
+        if not isinstance(tables, dict):
+            raise ConfigError(f"{file}: {kind} is {tables!r}: give tables, [{kind}.NAME]")
+        for name, rules in tables.items():
             try:
                 access.add(kind, name, rules)
             except UsageError as err:
@@ -368,7 +371,8 @@ def _read_file(file: Path, access: AccessRules) -> dict[str, Any]:
     for name, value in _flat(table).items():
         key = _BY_NAME.get(name)
         if key is None:
-            raise ConfigError(f"{file}: unknown key {name!r}; there are {', '.join(_BY_NAME)}")
+            known = ", ".join((*_BY_NAME, "[agents.NAME]", "[groups.NAME]"))
+            raise ConfigError(f"{file}: unknown key {name!r}; there are {known}")
         values[name] = _checked(key, value, f"{file}: {name}")
     return values
 

@@ -59,6 +59,13 @@ def test_a_quota(tmp_path: Path, text: str, quota: Quota) -> None:
     assert rules(tmp_path, f"[agents.akashi]\nquota = {text}\n").quota == quota
 
 
+def test_what_gives_writing_is_named(tmp_path: Path) -> None:
+    text = '[agents.akashi]\nread = ["/projects"]\nwrite = ["/projects/akashi"]\n'
+    viewer = Viewer("akashi", rules(tmp_path, text))
+    assert viewer.writing("projects/akashi/y.md") == (True, "write: /projects/akashi")
+    assert viewer.reading("projects/akashi/y.md") == (True, "read: /projects")
+
+
 def test_of_several_quotas_the_least_holds(tmp_path: Path) -> None:
     text = (
         "[agents.akashi]\nquota = { files = 5 }\n"
@@ -90,7 +97,10 @@ def test_the_vaults_own_file_wins_key_by_key(tmp_path: Path) -> None:
         ('[agents.akashi]\nread = ["a"]', "give a folder such as"),
         ('[agents.akashi]\nread = ["/a/*.md"]', "give a folder such as"),
         ('[agents.akashi]\nread = ["/../a"]', "/../a"),
-        ('[agents.akashi]\nread = ["/"]', "give a folder such as"),
+        ("agents = 3", "agents is 3: give tables, [agents.NAME]"),
+        ("groups = []", "groups is []: give tables"),
+        ('[agents.akashi]\nread = ["/../etc"]', "agents.akashi.read: "),
+        ('[agents.akashi]\nread = ["/"]', "name folders and files of the vault, not all"),
         ('[agents.akashi]\nwrite = ["/.git/hooks"]', "name a folder or file of the vault"),
         ("[agents.akashi]\nread_only = 1", "use true or false"),
         ('[groups.g]\nmembers = ["A"]', "agent 'A'"),
