@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from avm.hooks.hosts import HOSTS, Launch
 from avm.hooks.installing import Change
 from avm.hooks.part import value_of
 from avm.hooks.records import Records
-from avm.vault.location import open_vault
+from avm.vault.location import is_vault, open_vault
 
 
 @click.command("install-agent")
@@ -58,7 +59,7 @@ def command(door: Door, host: str, project: bool, dry_run: bool, uninstall: bool
         installing.apply(changes, records)
     _tell(door, changes, dry_run)
     if not uninstall:
-        _mention(HOSTS[host].missing if not project else "")
+        _mention(host, folder, launch)
 
 
 def _project() -> Path:
@@ -107,8 +108,19 @@ def _tell(door: Door, changes: Sequence[Change], dry_run: bool) -> None:
     door.result({"dry_run": dry_run, "files": told}, "".join(lines))
 
 
-def _mention(missing: str) -> None:
-    if missing:
-        warn(missing)
+def _mention(host: str, project: Path | None, launch: Launch) -> None:
+    """What a person should know besides."""
+    if project is None and HOSTS[host].missing:
+        warn(HOSTS[host].missing)
+    if project is not None and launch.vault is not None:
+        warn(f"{launch.vault} is a path of this machine, in files that git shares")
+    elsewhere = None if project else Path.cwd()
+    if elsewhere != Path.home() and installing.installed_as(
+        HOSTS[host].files(Launch("avm", host), elsewhere)
+    ):
+        where = "this project" if elsewhere else "you"
+        warn(f"it is installed for {where} as well: the host may start and tell everything twice")
     if find_spec("mcp") is None:
         warn("the MCP server needs: pip install 'avm-memory[mcp]'")
+    if launch.vault is None and not is_vault(config.default_vault()):
+        warn(f"there is no vault yet: avm init {shlex.quote(str(config.default_vault()))}")

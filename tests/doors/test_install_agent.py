@@ -608,7 +608,27 @@ def test_shared_instructions_go_with_the_last_that_reads_them(last: str, project
 # What it says
 
 
-def test_it_says_a_line_a_file(project: Path) -> None:
+@pytest.fixture
+def with_vault(project: Path) -> Path:
+    """A user who has a vault."""
+    assert run_avm("init", str(Path.home() / "avm")).returncode == 0
+    return project
+
+
+def test_what_a_person_should_know_is_said(project: Path) -> None:
+    vault = str(init.make(Path.home() / "other").root)
+    done = run_avm("install-agent", "codex")
+    assert done.stderr == f"avm: there is no vault yet: avm init {Path.home()}/avm\n"
+    done = run_avm("install-agent", "codex", "--project", "--vault", vault)
+    assert done.stderr == (
+        f"avm: {vault} is a path of this machine, in files that git shares\n"
+        "avm: it is installed for you as well: the host may start and tell everything twice\n"
+    )
+    assert "for this project as well" in run_avm("install-agent", "codex").stderr
+
+
+def test_it_says_a_line_a_file(with_vault: Path) -> None:
+    project = with_vault
     done = run_avm("install-agent", "claude-code", "--project")
     lines = f"{project}/.mcp.json: MCP server", f"{project}/.claude/settings.json: hooks"
     assert (done.returncode, done.stderr) == (0, "")
@@ -619,12 +639,13 @@ def test_it_says_a_line_a_file(project: Path) -> None:
     assert done.stdout == "".join(f"{line} removed\n" for line in lines)
 
 
-def test_cursor_has_no_rules_for_a_user(project: Path) -> None:
-    assert "no file of rules for a user" in run_avm("install-agent", "cursor").stderr
+def test_cursor_has_no_rules_for_a_user(with_vault: Path) -> None:
     assert run_avm("install-agent", "cursor", "--project").stderr == ""
+    assert "no file of rules for a user" in run_avm("install-agent", "cursor").stderr
 
 
-def test_a_missing_package_is_mentioned(project: Path, tmp_path: Path) -> None:
+def test_a_missing_package_is_mentioned(with_vault: Path, tmp_path: Path) -> None:
+    project = with_vault
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['mcp'] = None\n")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     done = run_avm("install-agent", "codex", "--project", PYTHONPATH=path)
