@@ -21,9 +21,9 @@ _MOST_CHARS = 2_000
 #: How long a keeper may take to tell; it takes some 20 ms.
 _KEEPER_SECONDS = 0.3
 #: A piece with less of the best one's score is not told along with it.
-_LEAST_SHARE = 0.7
-#: A piece is known by how it begins: the first of an answer may be cut.
-_KEY_CHARS = 20
+_LEAST_SHARE = 0.8
+#: A piece is known by how it begins, wherever it stands: the first of an answer may be cut.
+_KEY_CHARS = 60
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,12 @@ class Reminding(Reading):
 def _reminder(packed: Packed) -> Reminder | None:
     if not packed.pieces:
         return None
-    return Reminder(packed.text, packed.tokens, tuple(map(_key, packed.pieces)))
+    text = packed.text.partition("\n")[2]  # how it was found is for people
+    return Reminder(text, packed.tokens, tuple(map(_key, packed.pieces)))
 
 
 def _key(piece: Piece) -> int:
-    whole = f"{piece.path}\n{piece.memory.changed}\n{piece.text[:_KEY_CHARS]}"
-    return crc32(whole.encode("utf-8", "surrogateescape"))
+    return crc32(piece.text[:_KEY_CHARS].casefold().encode("utf-8", "surrogateescape"))
 
 
 def _ends_of(prompt: str) -> str:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from avm.vault.layout import Place
 
 _MOST_SAME_TITLES = 10_000
+#: How a secret is written in spite of it, by the doors that can.
+_ANYWAY = {
+    "cli": ", or write it anyway with --allow-secret",
+    "python": ", or write it anyway with allow_secret=True",
+}
 
 
 class Writing(Viewed):
@@ -240,10 +245,8 @@ class Writing(Viewed):
         above = data.count(b"\n", 0, body_at)
         in_text = [replace(f, line=f.line - above) for f in findings if f.line > above]
         where = secrets.told(in_text) if in_text else f"{findings[0].rule}, in its title or tags"
-        why = (
-            f"nothing was written: the text holds a secret ({where}); take it out,"
-            " or write it anyway with --allow-secret (in Python allow_secret=True)"
-        )
+        anyway = _ANYWAY.get(self.store.supervision.door, "")
+        why = f"nothing was written: the text holds a secret ({where}); take it out{anyway}"
         raise self.denied("write", rel, SecretError(why))
 
     def _has_body(self, rel: str, body: str) -> bool:

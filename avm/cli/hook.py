@@ -47,7 +47,7 @@ def command(door: Door, host: str, event: str, args: tuple[str, ...], base: bool
         claude_code.run(event, door.vault, door.agent)
     run = _HOOKS.get((host, event))
     if run is None:
-        known = ", ".join(["claude-code EVENT", *map(" ".join, _HOOKS)])
+        known = ", ".join([*map(" ".join, _HOOKS), "claude-code EVENT"])
         raise UsageError(f"hook {host!r} {event!r}: there is {known}")
     run(args, base)
 

@@ -34,9 +34,9 @@ _SCOPE = "memory"
 _MOST_BYTES = 4 * 1024 * 1024
 #: How long requests may take that run when the server is to end.
 _LAST_SECONDS = 5
+_LOCAL = ("127.0.0.1", "localhost", "::1")
 #: Connections that may wait to be accepted.
 _WAITING = 1024
-_LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def serve_stdio(avm: AVM, agent: str | None) -> None:
@@ -151,7 +151,7 @@ def _server(view: Callable[[], View], **more: object) -> MCPServer:
         "avm",
         version=__version__,
         instructions=_INSTRUCTIONS,
-        log_level="WARNING",
+        log_level="CRITICAL",
         tools=Tools(view).all(),
         **more,  # type: ignore[arg-type]  # passed through
     )

@@ -196,7 +196,7 @@ class Tools:
         ] = "",
     ) -> Written:
         """Change a memory: replace one piece of its text, or append to it. What it said before
-        stays in history."""
+        stays in history, once it was committed."""
         view = self._view()
         done = view.edit(path, old, new) if old else view.append(path, new)
         return Written(path=done.path, hints=list(done.hints))

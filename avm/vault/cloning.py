@@ -57,6 +57,7 @@ def clone(
         init.adopt(root, state_dir)
         how = "adopted"
     vault = open_vault(root, state_dir)
+    vault.git_state.mkdir(exist_ok=True)
     driver.set_up(vault)
     with contextlib.suppress(RepositoryError):  # somebody's hooks for all repositories stay alone
         hooks.install(vault)

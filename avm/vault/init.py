@@ -80,6 +80,7 @@ def _make(root: Path, state_dir: Path | None) -> Vault:
     _git_init(root)
     fill(root)
     vault = open_vault(root, state_dir)
+    vault.git_state.mkdir(exist_ok=True)
     driver.set_up(vault)
     return vault
 

@@ -60,7 +60,7 @@ def test_remember_refuses_a_token(vault: Path) -> None:
     assert (done.returncode, done.stdout) == (15, "")
     assert done.stderr == (
         "avm: nothing was written: the text holds a secret (openai-key, line 2); take it out, or"
-        " write it anyway with --allow-secret (in Python allow_secret=True)\n"
+        " write it anyway with --allow-secret\n"
     )
     assert list((vault / "memory").rglob("*.md")) == []
 
@@ -237,5 +237,5 @@ def test_an_unknown_hook_is_named(vault: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == (
         "avm: hook 'git' 'post-nothing': there is git pre-commit, git merge, git post-merge,"
-        " git post-checkout, git post-commit, git post-rewrite\n"
+        " git post-checkout, git post-commit, git post-rewrite, claude-code EVENT\n"
     )
