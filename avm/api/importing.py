@@ -66,23 +66,23 @@ class Importing(Changing, Explaining):
         done = Imported(name, count_tokens(text))
         known = self._imported(f"{self.viewer.home}/{folder}", name)
         seen: dict[str, int] = {}
+        full: QuotaError | None = None
         for section in sections(body):
             source = _source(name, section, seen)
             title = _title(section, paths.name_of(folder))
             done.titles.append(title)
             rel = known.pop(source, None)
-            full = next((err for err in done.left.values() if isinstance(err, QuotaError)), None)
             try:
-                if full and rel is None:
-                    raise full
-                if rel is None:
-                    done.new.append(
-                        f"/{self.viewer.home}/{folder}"
-                        if dry_run
-                        else self._import(section, source, title, folder, allow_secret)
-                    )
-                else:
+                if rel is not None:
                     self._compare(section, rel, done, update, dry_run)
+                elif full:
+                    raise full
+                elif dry_run:
+                    done.new.append(f"/{self.viewer.home}/{folder}")
+                else:
+                    done.new.append(self._import(section, source, title, folder, allow_secret))
+            except QuotaError as err:
+                full = done.left[title] = err
             except AVMError as err:
                 done.left[title] = err
         done.gone = sorted(map(paths.display, known.values()))
