@@ -103,7 +103,7 @@ def no_leftover_threads() -> Iterator[None]:
         time.sleep(0.01)
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
     """Poll until `condition()` is true; fail naming `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -65,7 +65,7 @@ def test_a_refusal_tells_the_rule_the_line_and_the_ways_but_not_the_token(avm: A
     ):
         with pytest.raises(SecretError) as said:
             act()
-        for part in ("github-token, line 3", "--allow-secret", "allow_secret=True"):
+        for part in ("github-token, line 3", "write it anyway with allow_secret=True"):
             assert part in str(said.value)
         assert TOKEN not in str(said.value) and "\n" not in str(said.value)
 
