@@ -36,6 +36,7 @@ LATE_SECONDS = 60.0
 AGENT = """
 import json, random, sys, time
 from avm import AVM
+from avm.base.errors import NotFoundError
 if sys.argv[1] == "git":
     from avm.vault import committer, objects_git
     committer.open_objects = lambda vault, sign=False: objects_git.GitObjects(vault)
@@ -44,6 +45,16 @@ chance = random.Random(name)
 jobs = ["remember"] * int(each) + ["rewrite"] * int(each)
 chance.shuffle(jobs)
 pause = float(seconds) / len(jobs)
+def read(avm, path):
+    # A git command of the person's takes a file away for a moment, to put another in its place.
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return avm.read(path)
+        except NotFoundError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)
 with AVM(root, semantic="off") as avm:
     agent = avm.agent_memory(name)
     print("ready", flush=True)
@@ -57,7 +68,7 @@ with AVM(root, semantic="off") as avm:
         else:
             path = f"/memory/shared/old/{chance.randrange(int(old))}.md"
             agent.write(path, text)
-        print(json.dumps([job, path, avm.read(path)]), flush=True)
+        print(json.dumps([job, path, read(avm, path)]), flush=True)
 """
 
 

@@ -92,7 +92,7 @@ def library(libfuse: str) -> str:
     return path
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
     assert mounts.wait_until(lambda: bool(condition()), seconds), f"not in {seconds} s: {what}"
 
 
