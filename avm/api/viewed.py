@@ -130,15 +130,18 @@ class Viewed:
 
     def _check_writable(self, rel: str, op: str = "write", may_not: str = "write there") -> None:
         if not rel or not self.viewer.can_write(rel):
-            why = f"{paths.display(rel)}: {self._who()} may not {may_not}"
-            raise self.denied(op, rel, AccessError(why))
+            raise self._may_not(op, rel, may_not)
+
+    def _may_not(self, op: str, rel: str, what: str) -> AccessError:
+        """The error to raise for what this viewer may not do at `rel`; it is logged."""
+        why = f"{paths.display(rel)}: {self._who()} may not {what}"
+        return self.denied(op, rel, AccessError(why))
 
     def _check_owner(self, op: str, may_not: str) -> None:
         """Raise AccessError for an agent."""
         if self.viewer.agent is not None:
-            raise self.denied(
-                op, "", AccessError(f"{self._who()} may not {may_not}: only the owner")
-            )
+            why = f"{self._who()} may not {may_not}: only the owner"
+            raise self.denied(op, "", AccessError(why))
 
     def _who(self) -> str:
         return f"agent {self.viewer.agent}" if self.viewer.agent else "nobody"

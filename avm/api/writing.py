@@ -73,8 +73,7 @@ class Writing(Viewed):
         }
         home = values.folder(namespace, folder, self.viewer.home)
         if not self.viewer.can_add_to(home):
-            why = f"{paths.display(home)}: {self._who()} may not write there"
-            raise self.denied("write", home, AccessError(why))
+            raise self._may_not("write", home, "write there")
         return self._put_new(front, text, home, doing, allow_secret=allow_secret)
 
     def write(self, path: str, text: str | bytes, *, allow_secret: bool = False) -> Remembered:

@@ -61,10 +61,10 @@ def run(event: str, vault: str | None, agent: str | None) -> None:
     working.start()
     while working.is_alive() and time.monotonic() - began < hook.seconds:
         working.join(_LOOK_SECONDS)
-    if sys.stdout and not working.is_alive():  # else its number may be another file's by now
+    # Where stdout is closed, its number may be another file's by now.
+    if sys.stdout and not working.is_alive():
         with contextlib.suppress(OSError):
-            for line in hook.said:
-                sys.stdout.buffer.write(line.encode("utf-8", "replace"))
+            sys.stdout.buffer.write(hook.said.encode("utf-8", "replace"))
             sys.stdout.buffer.flush()
             hook.told()
     os._exit(0)  # whatever the other thread waits for
@@ -86,7 +86,7 @@ class _Hook:
     def __init__(self, event: str, vault: str | None, agent: str | None) -> None:
         self.event = event
         self.agent = agent
-        self.said: list[str] = []
+        self.said = ""
         self.seconds: float = config.default("hooks.wait")
         #: What to do once that was heard.
         self.told: Callable[[], None] = lambda: None
@@ -103,8 +103,7 @@ class _Hook:
             text = act(self, _request(sys.stdin.fileno()) if sys.stdin else {})
             if text:
                 told = {"hookEventName": self.event, "additionalContext": text}
-                line = json.dumps({"hookSpecificOutput": told}, ensure_ascii=False)
-                self.said.append(f"{line}\n")
+                self.said = json.dumps({"hookSpecificOutput": told}, ensure_ascii=False) + "\n"
         except AVMError as err:
             stderr.tell(str(err))
         except Exception as err:  # noqa: BLE001  a bug of ours must not be in a person's way

@@ -115,10 +115,7 @@ def is_known(root: Path) -> bool:
     git_dir, common_dir = dirs
     if (git_dir / "avm").is_dir():
         return True
-    try:
-        text = (common_dir / "config").read_text("utf-8", "replace")
-    except OSError:
-        return False
+    text = _config_text(common_dir)
     return '[merge "avm' in text or "[avm" in text
 
 
@@ -158,11 +155,16 @@ def _kind(root: Path) -> str | None:
 
 
 def _is_marked(root: Path, common_dir: Path) -> bool:
-    try:
-        text = (common_dir / "config").read_text("utf-8", "replace")
-    except OSError:
-        return False
+    text = _config_text(common_dir)
     # The file is looked at first: most repositories are not vaults, and asking git takes 3 ms.
     # That one file: git finds no repository, and so no configuration, where HEAD holds noise.
     asked = ("--file", str(common_dir / "config"), "--get", ADOPTED_KEY)
     return "[avm" in text and git.config_value(root, *asked) == "true"
+
+
+def _config_text(common_dir: Path) -> str:
+    """A repository's own configuration, unread; "" if it cannot be had."""
+    try:
+        return (common_dir / "config").read_text("utf-8", "replace")
+    except OSError:
+        return ""

@@ -48,9 +48,7 @@ class Usage:
     is not the agent's to know. Threads and processes may note at once; those that write at the very
     same moment may together exceed the quota by what they write then."""
 
-    def __init__(
-        self, vault: Vault, agent: str, quota: Quota, may: Callable[[str], bool] = lambda _: True
-    ) -> None:
+    def __init__(self, vault: Vault, agent: str, quota: Quota, may: Callable[[str], bool]) -> None:
         self._vault = vault
         self._agent = agent
         self._quota = quota
